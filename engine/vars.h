@@ -1,0 +1,36 @@
+/*
+ * vars -- the tensors that live longer than a step: parameters and state, by name
+ */
+#ifndef VQ_ENGINE_VARS_H
+#define VQ_ENGINE_VARS_H
+
+#include "engine/graph.h"
+
+struct vq_var {
+	const char *name;
+	enum vq_value_kind kind;	/* VQ_PARAM or VQ_STATE */
+	struct vq_type type;
+	struct vq_init init;
+	void *data;			/* 64-byte aligned */
+};
+
+struct vq_vars {
+	struct vq_arena arena;		/* names */
+	struct vq_var *var;		/* in order of creation */
+	int count, cap;
+	struct vq_names names;
+};
+
+struct vq_var *vq_vars_find(const struct vq_vars *v, const char *name);
+/* Zero-filled; the name is copied and must be new. */
+struct vq_var *vq_vars_add(struct vq_vars *v, const char *name, enum vq_value_kind kind,
+    const struct vq_type *t);
+/*
+ * Makes sure that every parameter and state of the graph exists, with its first
+ * value drawn by seed and name.  One that exists with another type is an error
+ * (VQ_CHECKPOINT: it came from one).
+ */
+int vq_vars_bind(struct vq_vars *v, const struct vq_graph *g, uint64_t seed, struct vq_diags *d);
+void vq_vars_free(struct vq_vars *v);
+
+#endif

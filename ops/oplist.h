@@ -1,0 +1,9 @@
+/* Every file of ops/, by name: X(matmul) stands for vq_ops_matmul[] in ops/matmul.c. */
+#define VQ_OPLIST(X) \
+	X(unary) X(binary) X(where) X(fused) X(cast) \
+	X(reduce) X(reshape) X(transpose) X(broadcast) X(concat) X(slice) X(pad) \
+	X(matmul) X(conv2d) X(pool2d) X(resize) \
+	X(softmax) X(norm) X(loss) \
+	X(lookup) X(nearest) X(count) X(one_hot) X(straight_through) X(stop) \
+	X(dropout) X(random) \
+	X(update)
