@@ -90,12 +90,13 @@ struct vq_graph {
 	int outputs, output_cap;
 	struct vq_origin *origin;
 	int origins, origin_cap;
+	struct vq_output *named;	/* what can be asked for by name, kept alive by nothing */
+	int nameds, named_cap;
 	struct vq_names names;		/* leaves by name */
 	struct vq_diags *diags;		/* errors of infer and of passes go here */
 	int32_t now;			/* origin of the nodes being added */
 	bool backward;			/* nodes being added are the gradient's */
 	bool train;			/* built with $train = 1 */
-	int32_t *cse;			/* simplifying builders: hash chain heads, or NULL */
 };
 
 struct vq_graph *vq_graph_new(const char *name, struct vq_diags *d);
@@ -115,8 +116,19 @@ vq_id vq_graph_scalar(struct vq_graph *g, enum vq_dtype t, double x);
  */
 vq_id vq_graph_add(struct vq_graph *g, const struct vq_op *op, const void *params,
     const vq_id *in, int nin);
+/* The same with an epilogue on output 0: the inputs past the op's own are the
+ * epilogue's operands 1.. (operand 0 is the output itself).  epilogue is copied. */
+vq_id vq_graph_add_epilogue(struct vq_graph *g, const struct vq_op *op, const void *params,
+    const vq_id *in, int nin, const struct vq_ewise *epilogue);
+/* Makes the node of v, just added, draw what the node with this key draws. */
+void vq_graph_set_key(struct vq_graph *g, vq_id v, uint64_t key);
+/* How many of a node's inputs are the op's own. */
+int vq_node_own_inputs(const struct vq_node *n);
 void vq_graph_store(struct vq_graph *g, vq_id leaf, vq_id value);
 void vq_graph_output(struct vq_graph *g, const char *name, vq_id value);
+/* Names a value without keeping it alive. */
+void vq_graph_name(struct vq_graph *g, const char *name, vq_id value);
+/* Among outputs, then named values, then leaves; VQ_NONE when absent. */
 vq_id vq_graph_find_output(const struct vq_graph *g, const char *name);
 int vq_graph_origin(struct vq_graph *g, const struct vq_origin *o);
 

@@ -52,6 +52,8 @@ struct vq_grad {
 	const vq_id *dout;
 	const bool *want;
 	vq_id *din;
+	uint64_t key;		/* random ops: what the forward node draws for; a node that must
+				 * draw the same takes it over with vq_graph_set_key */
 };
 
 /* A fused op as a graph of smaller ones: its documentation, its reference and,
