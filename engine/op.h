@@ -10,6 +10,7 @@
 
 #include "engine/graph.h"
 #include "engine/rng.h"
+#include "ops/kernels/ewise.h"
 
 enum { VQ_MAX_IN = 16, VQ_MAX_OUT = 4 };
 
@@ -115,7 +116,8 @@ enum vq_op_flags {
 	VQ_OP_ELEMENTWISE = 1,	/* described by ewise(); fuse may chain it */
 	VQ_OP_EPILOGUE = 2,	/* run applies call->epilogue to out[0] */
 	VQ_OP_RANDOM = 4,	/* draws from call->key; never merged with a twin */
-	VQ_OP_ALIAS = 8,	/* out[0] is in[0] with another shape: costs nothing */
+	VQ_OP_ALIAS = 8,	/* out[0] is in[0] (stop, straight_through) or in[0] with another
+				 * shape (reshape): costs nothing; dropped once gradients are taken */
 	VQ_OP_INTERNAL = 16,	/* made by passes; not for model files */
 };
 
@@ -142,8 +144,10 @@ struct vq_op {
 	 * accumulating in double.  NULL only where compose stands for it. */
 	void (*ref)(const struct vq_call *c);
 
-	/* ELEMENTWISE: appends this op to a program; see ops/kernels/ewise.h. */
-	int (*ewise)(const void *params);
+	/* ELEMENTWISE: this op as one instruction: sets op, p and q (ports 0, 1, 2 are its
+	 * a, b, c).  false: with these parameters or types it is not one (a comparison's
+	 * bool result is one, as 1.0 or 0.0, once fused). */
+	bool (*ewise)(const void *params, struct vq_ewise_instr *out);
 
 	/* Pairs {output, input} that may share memory when the input dies here,
 	 * as text: "0:0 1:2".  NULL: none. */
