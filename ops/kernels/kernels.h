@@ -21,20 +21,13 @@ enum vq_isa { VQ_ISA_PORTABLE, VQ_ISA_AVX2, VQ_ISA_AVX512, VQ_ISAS };
 typedef void vq_ew_row_fn(float *y, const float *a, const float *b, const float *c,
     float p, float q, int64_t n);
 
-/*
- * C[mr x nr] (+)= A . B over packed panels: A is k slivers of mr floats, B k
- * slivers of nr floats (64-byte aligned); C has rows ldc apart.  add: keep what
- * C holds.  Edge tiles are computed whole into a buffer by the caller.
- */
-typedef void vq_gemm_micro_fn(int64_t k, const float *a, const float *b,
-    float *c, int64_t ldc, bool add);
+struct vq_gemm_micro;			/* ops/kernels/gemm_micro.h */
 
 struct vq_kernels {
 	enum vq_isa isa;
 	const char *name;		/* "avx2" */
 	vq_ew_row_fn *ew[VQ_EW_OPS];
-	vq_gemm_micro_fn *gemm_micro;
-	int mr, nr;			/* of gemm_micro */
+	const struct vq_gemm_micro *gemm;	/* vq_gemm_portable, vq_gemm_avx2, vq_gemm_avx512 */
 	float (*sum)(const float *x, int64_t n);
 	float (*dot)(const float *x, const float *y, int64_t n);
 	float (*max)(const float *x, int64_t n);
