@@ -1,0 +1,23 @@
+/*
+ * passes -- graph in, graph out; compile.c lists them in order
+ *
+ * Each takes its graph over and returns the next one.
+ */
+#ifndef VQ_ENGINE_PASSES_H
+#define VQ_ENGINE_PASSES_H
+
+#include "engine/graph.h"
+
+/* Ops that have no kernel for their types (with all: every op that has a composition)
+ * become their smaller ops. */
+struct vq_graph *vq_pass_lower(struct vq_graph *g, bool all);
+/* Constants folded, identities dropped, twins merged, broadcasts pushed down to
+ * where they are free, what nothing needs removed. */
+struct vq_graph *vq_pass_simplify(struct vq_graph *g);
+/* Elementwise chains into single walks over memory, and into the epilogues of
+ * the products and convolutions that feed them. */
+struct vq_graph *vq_pass_fuse(struct vq_graph *g);
+/* Nodes that no output and no store needs are dropped. */
+struct vq_graph *vq_pass_sweep(struct vq_graph *g);
+
+#endif
