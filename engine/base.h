@@ -27,6 +27,7 @@ _Noreturn void vq_bug_at(const char *file, int line, const char *fmt, ...) VQ_PR
  */
 void *vq_alloc(size_t size);
 void *vq_alloc_array(size_t count, size_t size);
+void *vq_alloc_aligned(size_t size);		/* zeroed, 64-byte aligned, for free() */
 void *vq_realloc_array(void *p, size_t count, size_t size);	/* new part not zeroed */
 char *vq_strdup(const char *s);
 char *vq_strndup(const char *s, size_t n);
