@@ -15,10 +15,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/type.h"
+
 /*
  * name, operands, expression over a, b, c and the constants p, q.  The scalar
  * expression is the definition (evaluated in double by the reference); vector
- * kernels are generated from the float forms in ewise_kernels.h.
+ * kernels are generated from the float forms in ewise_body.h.
  */
 enum vq_ew {
 	/* unary */
@@ -30,7 +32,8 @@ enum vq_ew {
 	/* binary */
 	VQ_EW_ADD, VQ_EW_SUB, VQ_EW_MUL, VQ_EW_DIV, VQ_EW_MAX, VQ_EW_MIN, VQ_EW_POW,
 	VQ_EW_GATE /* a where b > 0, else 0 */, VQ_EW_LEAKY_GATE /* a where b > 0, else p * a */,
-	VQ_EW_AXPY /* p * a + b */, VQ_EW_GREATER, VQ_EW_GREATER_EQUAL, VQ_EW_EQUAL, /* 1.0 or 0.0 */
+	VQ_EW_AXPY /* p * a + b */, VQ_EW_GREATER, VQ_EW_GREATER_EQUAL, VQ_EW_LESS, VQ_EW_LESS_EQUAL,
+	VQ_EW_EQUAL, VQ_EW_NOT_EQUAL, /* 1.0 or 0.0 */
 	/* ternary */
 	VQ_EW_SELECT /* b where a != 0, else c */, VQ_EW_FMA /* a * b + c */,
 	VQ_EW_OPS
@@ -74,5 +77,15 @@ void vq_ewise_tile(const struct vq_kernels *k, const struct vq_ewise *prog,
 /* The whole result, over the threads of the caller's team size. */
 void vq_ewise_run(const struct vq_kernels *k, const struct vq_ewise *prog,
     const float *const *in, float *out, int64_t rows, int64_t cols, int threads);
+/*
+ * The same for f32 operands of any shapes that broadcast to the result's: the
+ * program's modes are not read, they follow from the shapes.  Operands may be
+ * out itself where their shape is out's.
+ */
+void vq_ewise_broadcast(const struct vq_kernels *k, const struct vq_ewise *prog,
+    const struct vq_view *in, const struct vq_view *out, int threads);
+/* What that must give, slowly: any types, through vq_get, vq_ew_eval and vq_set. */
+void vq_ewise_reference(const struct vq_ewise *prog, const struct vq_view *in,
+    const struct vq_view *out);
 
 #endif
