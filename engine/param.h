@@ -27,7 +27,7 @@ struct vq_param {
 	enum vq_param_kind kind;
 	size_t offset;
 	const char *init;		/* default as text; NULL: required */
-	double min, max;		/* inclusive, for INT, REAL and each of INTS */
+	double min, max;		/* inclusive, for INT, REAL and each of INTS; both 0: no bounds */
 	int min_count, max_count;	/* INTS: how many entries */
 	const char *const *choices;	/* ENUM: NULL-terminated; value is the index, stored as int */
 	const char *doc;
@@ -63,7 +63,8 @@ int vq_param_set(const struct vq_param *p, void *into, const char *text, char wh
 void vq_params_default(const struct vq_param *table, void *into);
 const struct vq_param *vq_param_find(const struct vq_param *table, const char *name);
 /* "name=value name=value" (values without spaces, lists as [1,2]) over the
- * defaults; for ops' examples and for emitting nodes from C. */
+ * defaults; for ops' examples and for emitting nodes from C.  A string must
+ * stand last (it is borrowed); required ones must be given. */
 int vq_params_parse(const struct vq_param *table, void *into, const char *text, char why[VQ_WHY]);
 /* The value of one field as the text that sets it. */
 void vq_param_print(const struct vq_param *p, const void *from, struct vq_text *out);
