@@ -12,7 +12,7 @@
 #include "engine/param.h"
 #include "engine/type.h"
 
-enum { VQ_MAX_FIELDS = 4 };
+enum { VQ_MAX_FIELDS = 4, VQ_MAX_FILES = 8 };
 
 struct vq_field {
 	const char *name;		/* "image", "label" */
@@ -31,7 +31,8 @@ struct vq_dataset {
 	const char *const *class_name;	/* or NULL */
 	double variance;		/* of image values as delivered (range applied), over the split; 0: unknown */
 	double lo, hi;			/* range of image values as delivered */
-	char sha256[65];		/* of the bytes it was read from, "" when built in */
+	char *file[VQ_MAX_FILES];	/* what it was read from, in order; none when built in */
+	int files;
 	void *own;			/* of the kind */
 };
 
@@ -44,8 +45,10 @@ struct vq_data_spec {
 	double lo, hi;			/* image range, default 0 to 1 */
 	int64_t limit;			/* first so many samples, 0: all */
 	int64_t skip;			/* leave out so many first */
-	const char *base;		/* folder that relative paths start from */
+	const char *base;		/* folder that relative paths start from; NULL: the current one */
+	const struct vq_range *at;	/* where the source is named, for errors; may be NULL */
 };
+/* source, split, batch, shuffle, lo, hi, limit, skip. */
 extern const struct vq_param vq_data_params[];
 
 struct vq_source_kind {
@@ -54,8 +57,11 @@ struct vq_source_kind {
 	const char *layout;		/* files it wants, for `vqgraph data list` */
 	const char *folder;		/* looked for in VQGRAPH_DATA, data/, system places; NULL: none */
 	const char *const *system;	/* absolute folders tried last, or NULL */
-	const struct vq_fetch *fetch;	/* what `data fetch` brings, or NULL */
+	const struct vq_fetch *fetch;	/* what `data fetch` brings, up to a row without file, or NULL */
 	const char *package;		/* Debian package that has it, or NULL */
+	/* The first file a split needs that the folder lacks, NULL when all are there. */
+	const char *(*missing)(const char *folder, const char *split);
+	/* Sets all of d but kind, name, split and where.  -1 after errors. */
 	int (*open)(struct vq_dataset *d, const struct vq_data_spec *spec, const char *folder,
 	    struct vq_diags *diags);
 	/* Field f of n samples (by index) into out, dense, converted. */
@@ -65,11 +71,26 @@ struct vq_source_kind {
 const struct vq_source_kind *const *vq_source_kinds(void);	/* NULL-terminated */
 const struct vq_source_kind *vq_source_kind_find(const char *name);
 
-/* Opens what the spec says; NULL after errors (VQ_DATA), which name every place
- * that was looked in and the command that would bring the data. */
+/*
+ * Opens what the spec says; NULL after errors: VQ_CONFIG for a source or split
+ * that does not exist, VQ_DATA for data that is missing or damaged, naming every
+ * place that was looked in and the command that would bring the data.
+ */
 struct vq_dataset *vq_dataset_open(const struct vq_data_spec *spec, struct vq_diags *d);
 void vq_dataset_close(struct vq_dataset *d);
 int vq_dataset_field(const struct vq_dataset *d, const char *name);	/* -1 when absent */
+/* SHA-256 of the files it was read from, one after the other (what `cat FILES |
+ * sha256sum` prints); "" when built in.  Reads them again: tens of milliseconds,
+ * so not at start-up; safe in a thread while batches are gathered. */
+int vq_dataset_sha256(const struct vq_dataset *d, char hex[65], struct vq_diags *diags);
+
+/* The folders a source is looked for in, in order, NULL-terminated: $VQGRAPH_DATA,
+ * data/, the user's data folder, the system's places. */
+const char *const *vq_data_places(const struct vq_source_kind *k, struct vq_arena *a);
+/* $XDG_DATA_HOME/vqgraph, or ~/.local/share/vqgraph; NULL when neither is known. */
+const char *vq_data_user_folder(struct vq_arena *a);
+/* The place of vq_data_places that has what the split needs, or NULL. */
+const char *vq_data_find(const struct vq_source_kind *k, const char *split, struct vq_arena *a);
 
 /* Files to download: mirrors are base addresses that the file name is appended to. */
 struct vq_fetch {

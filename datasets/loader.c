@@ -1,0 +1,211 @@
+/*
+ * loader -- batches, the next one gathered while the caller works on this one
+ *
+ * Two buffers and one thread.  The caller holds one buffer; the thread fills the
+ * other, and parks when both are full.  The order of an epoch is a permutation
+ * keyed by (seed, "shuffle", epoch), so a pass can begin at any batch.
+ */
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "datasets/dataset.h"
+#include "engine/rng.h"
+
+struct buffer {
+	void *field[VQ_MAX_FIELDS];
+	int64_t samples;
+	bool full;
+};
+
+struct vq_loader {
+	const struct vq_dataset *data;
+	int64_t batch, batches;		/* samples in a batch, batches in a pass */
+	bool shuffle;
+	uint64_t seed;
+	uint32_t *order;		/* of the pass at hand; the filler's alone */
+	bool ordered;
+	double waited;
+
+	pthread_t thread;
+	bool threaded;			/* false: no thread to be had, the caller fills */
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+
+	/* Under the lock. */
+	struct buffer buffer[2];
+	int fill, take;			/* buffer to be filled next, to be taken next */
+	int64_t to_fill, to_take;	/* batches of the pass */
+	bool held;			/* the caller still has the buffer before take */
+	bool filling;
+	bool quit;
+	uint64_t epoch;
+};
+
+/* The samples of a batch, without the lock: nobody else touches that buffer. */
+static void
+gather(struct vq_loader *l, struct buffer *b, int64_t batch)
+{
+	const struct vq_dataset *d = l->data;
+	int64_t from = batch * l->batch;
+
+	if (!l->ordered) {
+		const struct vq_rng_key key = { l->seed, vq_hash_str("shuffle"), l->epoch };
+
+		if (l->shuffle)
+			vq_rng_permutation(&key, l->order, (uint32_t)d->count);
+		l->ordered = true;
+	}
+	b->samples = d->count - from < l->batch ? d->count - from : l->batch;
+	for (int f = 0; f < d->fields; f++)
+		d->kind->gather(d, f, l->order + from, b->samples, b->field[f]);
+}
+
+static bool
+can_fill(const struct vq_loader *l)
+{
+	return l->to_fill < l->batches && !l->buffer[l->fill].full && !(l->held && l->fill != l->take);
+}
+
+/* With the lock held, which it gives away while it gathers. */
+static void
+fill_next(struct vq_loader *l)
+{
+	struct buffer *b = &l->buffer[l->fill];
+	int64_t batch = l->to_fill++;
+
+	l->fill ^= 1;
+	l->filling = true;
+	pthread_mutex_unlock(&l->lock);
+	gather(l, b, batch);
+	pthread_mutex_lock(&l->lock);
+	l->filling = false;
+	b->full = true;
+	pthread_cond_broadcast(&l->changed);
+}
+
+static void *
+work(void *arg)
+{
+	struct vq_loader *l = arg;
+
+	pthread_mutex_lock(&l->lock);
+	while (!l->quit) {
+		if (can_fill(l))
+			fill_next(l);
+		else
+			pthread_cond_wait(&l->changed, &l->lock);
+	}
+	pthread_mutex_unlock(&l->lock);
+	return NULL;
+}
+
+struct vq_loader *
+vq_loader_new(const struct vq_dataset *d, int64_t batch, bool shuffle, bool keep_rest, uint64_t seed)
+{
+	struct vq_loader *l = vq_alloc(sizeof(*l));
+
+	vq_assert(batch > 0 && d->count > 0 && d->count <= UINT32_MAX);
+	l->data = d;
+	l->batch = batch;
+	l->batches = d->count / batch + (keep_rest && d->count % batch > 0);
+	l->shuffle = shuffle;
+	l->seed = seed;
+	l->to_fill = l->to_take = l->batches;		/* parked until vq_loader_start */
+	l->order = vq_alloc_array((size_t)d->count, sizeof(*l->order));
+	for (int64_t i = 0; i < d->count; i++)
+		l->order[i] = (uint32_t)i;
+
+	int64_t room = batch < d->count ? batch : d->count;
+
+	for (int f = 0; f < d->fields; f++) {
+		size_t size = vq_type_bytes(&d->field[f].type);
+
+		l->buffer[0].field[f] = vq_alloc_array((size_t)room, size);
+		l->buffer[1].field[f] = vq_alloc_array((size_t)room, size);
+	}
+	pthread_mutex_init(&l->lock, NULL);
+	pthread_cond_init(&l->changed, NULL);
+	l->threaded = pthread_create(&l->thread, NULL, work, l) == 0;
+	return l;
+}
+
+void
+vq_loader_start(struct vq_loader *l, uint64_t epoch, int64_t first_batch)
+{
+	vq_assert(first_batch >= 0);
+	pthread_mutex_lock(&l->lock);
+	l->to_fill = l->batches;
+	while (l->filling)
+		pthread_cond_wait(&l->changed, &l->lock);
+	if (l->shuffle && epoch != l->epoch)
+		l->ordered = false;
+	l->epoch = epoch;
+	l->to_fill = l->to_take = first_batch < l->batches ? first_batch : l->batches;
+	l->fill = l->take = 0;
+	l->held = false;
+	l->buffer[0].full = l->buffer[1].full = false;
+	pthread_cond_broadcast(&l->changed);
+	pthread_mutex_unlock(&l->lock);
+}
+
+int64_t
+vq_loader_next(struct vq_loader *l, const void *field[VQ_MAX_FIELDS])
+{
+	int64_t samples = 0;
+
+	pthread_mutex_lock(&l->lock);
+	l->held = false;
+	if (l->to_take < l->batches) {
+		struct buffer *b = &l->buffer[l->take];
+		double t = vq_now();
+
+		pthread_cond_broadcast(&l->changed);
+		if (!l->threaded)
+			fill_next(l);
+		while (!b->full)
+			pthread_cond_wait(&l->changed, &l->lock);
+		l->waited += vq_now() - t;
+		samples = b->samples;
+		for (int f = 0; f < VQ_MAX_FIELDS; f++)
+			field[f] = b->field[f];
+		b->full = false;
+		l->held = true;
+		l->take ^= 1;
+		l->to_take++;
+	}
+	pthread_mutex_unlock(&l->lock);
+	return samples;
+}
+
+int64_t
+vq_loader_batches(const struct vq_loader *l)
+{
+	return l->batches;
+}
+
+double
+vq_loader_waited(const struct vq_loader *l)
+{
+	return l->waited;
+}
+
+void
+vq_loader_free(struct vq_loader *l)
+{
+	if (l == NULL)
+		return;
+	pthread_mutex_lock(&l->lock);
+	l->quit = true;
+	pthread_cond_broadcast(&l->changed);
+	pthread_mutex_unlock(&l->lock);
+	if (l->threaded)
+		pthread_join(l->thread, NULL);
+	pthread_cond_destroy(&l->changed);
+	pthread_mutex_destroy(&l->lock);
+	for (int f = 0; f < VQ_MAX_FIELDS; f++) {
+		free(l->buffer[0].field[f]);
+		free(l->buffer[1].field[f]);
+	}
+	free(l->order);
+	free(l);
+}

@@ -1,0 +1,13 @@
+/*
+ * sha256 -- SHA-256 of files
+ */
+#ifndef VQ_DATASETS_SHA256_H
+#define VQ_DATASETS_SHA256_H
+
+#include "engine/diag.h"
+
+/* Of the bytes of n files, one after the other: 64 lower-case hex digits.  -1
+ * after an error (VQ_DATA) that names the file. */
+int vq_sha256_files(char *const *path, int n, char hex[65], struct vq_diags *d);
+
+#endif
