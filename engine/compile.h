@@ -23,6 +23,7 @@ struct vq_place {
 	int64_t offset;			/* ARENA: bytes from its start */
 	int64_t size;
 	int from, to;			/* ARENA: first and last node that touches it */
+	vq_id leaf;			/* INPUT, VAR, CONST: whose memory it is */
 };
 
 struct vq_plan {
@@ -30,11 +31,15 @@ struct vq_plan {
 	struct vq_place *place;		/* by value */
 	struct vq_exec_step *step;	/* by node */
 	int steps;
+	struct vq_store *copy;		/* stores not written in place: copied at the end */
+	int copies;
 	int64_t arena_bytes;		/* scratch included */
-	int64_t scratch_offset, scratch_bytes;
 	void *memory;			/* the arena, once attached */
 	bool owns_memory;
-	const void **input;		/* by value: what vq_plan_input gave */
+	void **base;			/* by value: its data; inputs as vq_plan_input gave them */
+	struct vq_view *view;		/* of all nodes, one after the other */
+	int views;
+	vq_id *view_of;			/* by view: its value */
 	int threads;
 };
 

@@ -252,11 +252,22 @@ vq_graph_add(struct vq_graph *g, const struct vq_op *op, const void *params, con
 	return vq_graph_add_epilogue(g, op, params, in, nin, NULL);
 }
 
+/* Whether a value is the memory of a leaf, perhaps under another shape. */
+static bool
+is_leaf_memory(const struct vq_graph *g, vq_id v)
+{
+	for (const struct vq_node *n; (n = vq_node_of(g, v)) && (n->op->flags & VQ_OP_ALIAS); )
+		v = n->in[0];
+	return g->value[v].kind != VQ_COMPUTED;
+}
+
 void
 vq_graph_store(struct vq_graph *g, vq_id leaf, vq_id value)
 {
 	if (leaf == VQ_NONE || value == VQ_NONE)
 		return;
+	if (is_leaf_memory(g, value))		/* another store may overwrite it first */
+		value = vq_graph_add(g, vq_op_find("copy"), NULL, &value, 1);
 	vq_assert(g->value[leaf].kind == VQ_PARAM || g->value[leaf].kind == VQ_STATE);
 	vq_assert(vq_type_equal(&g->value[leaf].type, &g->value[value].type));
 	for (int i = 0; i < g->stores; i++)

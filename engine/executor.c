@@ -1,0 +1,254 @@
+/*
+ * executor -- runs a plan: for each step, kernel(call)
+ *
+ * Everything was decided before: inside a step there is no allocation, no
+ * lookup and no shape logic.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "engine/plan.h"
+#include "ops/kernels/kernels.h"
+
+static bool
+is_f32_only(const struct vq_graph *g, const struct vq_node *n)
+{
+	for (int j = 0; j < n->nin; j++) {
+		enum vq_dtype t = g->value[n->in[j]].type.dtype;
+		if (vq_is_float(t) && t != VQ_F32)
+			return false;
+	}
+	for (int j = 0; j < n->nout; j++) {
+		enum vq_dtype t = g->value[n->out + j].type.dtype;
+		if (vq_is_float(t) && t != VQ_F32)
+			return false;
+	}
+	return true;
+}
+
+/* The views of all nodes in one array, data still missing. */
+static void
+make_views(struct vq_plan *p)
+{
+	const struct vq_graph *g = p->graph;
+	int k = 0;
+
+	for (int i = 0; i < g->nodes; i++)
+		p->views += g->node[i].nin + g->node[i].nout;
+	p->view = vq_alloc_array((size_t)p->views + 1, sizeof(*p->view));
+	p->view_of = vq_alloc_array((size_t)p->views + 1, sizeof(*p->view_of));
+	for (int i = 0; i < g->nodes; i++) {
+		const struct vq_node *n = &g->node[i];
+		p->step[i].call.in = &p->view[k];
+		for (int j = 0; j < n->nin; j++)
+			p->view_of[k++] = n->in[j];
+		p->step[i].call.out = &p->view[k];
+		for (int j = 0; j < n->nout; j++)
+			p->view_of[k++] = n->out + j;
+	}
+	for (k = 0; k < p->views; k++)
+		p->view[k].type = &g->value[p->view_of[k]].type;
+}
+
+void
+vq_plan_steps(struct vq_plan *p, bool reference)
+{
+	const struct vq_graph *g = p->graph;
+
+	make_views(p);
+	for (int i = 0; i < g->nodes; i++) {
+		const struct vq_node *n = &g->node[i];
+		struct vq_exec_step *s = &p->step[i];
+		bool fast = n->op->run && !(reference && n->op->ref) && is_f32_only(g, n);
+		s->run = fast ? n->op->run : n->op->ref;
+		if (s->run == NULL && !(n->op->flags & VQ_OP_ALIAS))
+			vq_bug("%s has no kernel for its types", n->op->name);
+		if (n->op->flags & VQ_OP_ALIAS)
+			s->run = NULL;
+		s->call.params = n->params;
+		s->call.nin = n->nin;
+		s->call.nout = n->nout;
+		s->call.epilogue = n->epilogue;
+		s->call.k = vq_kernels();
+		s->call.threads = p->threads;
+		s->call.key.purpose = n->key;
+	}
+	p->base = vq_alloc_array((size_t)g->values + 1, sizeof(*p->base));
+}
+
+/* --- attaching memory ---------------------------------------------------- */
+
+void *
+vq_plan_alloc_arena(int64_t bytes)
+{
+	enum { HUGE_PAGE = 2 << 20 };
+	size_t n = ((size_t)bytes / HUGE_PAGE + 1) * HUGE_PAGE;
+	void *m = aligned_alloc(HUGE_PAGE, n);
+
+	if (m == NULL) {
+		vq_alloc(SIZE_MAX / 2);		/* the handler's to report */
+		abort();
+	}
+	madvise(m, n, MADV_HUGEPAGE);
+	return m;
+}
+
+static void *
+base_of(const struct vq_plan *p, const struct vq_vars *vars, vq_id v)
+{
+	const struct vq_place *at = &p->place[v];
+	const struct vq_value *leaf = &p->graph->value[at->leaf];
+
+	switch (at->kind) {
+	case VQ_PLACE_ARENA:
+		return (char *)p->memory + at->offset;
+	case VQ_PLACE_VAR:
+		for (const struct vq_var *var = vq_vars_find(vars, leaf->name); var; )
+			return var->data;
+		vq_bug("%s is not bound", leaf->name);
+	case VQ_PLACE_CONST:
+		return (void *)(uintptr_t)leaf->constant;
+	default:
+		return NULL;
+	}
+}
+
+static void
+refresh_views(struct vq_plan *p)
+{
+	for (int k = 0; k < p->views; k++)
+		p->view[k].data = p->base[p->view_of[k]];
+}
+
+void
+vq_plan_attach(struct vq_plan *p, struct vq_vars *vars, void *memory)
+{
+	if (p->owns_memory)
+		free(p->memory);
+	p->owns_memory = memory == NULL;
+	p->memory = memory ? memory : vq_plan_alloc_arena(p->arena_bytes);
+	for (vq_id v = 0; v < p->graph->values; v++)
+		p->base[v] = base_of(p, vars, v);
+	refresh_views(p);
+	for (int i = 0; i < p->steps; i++)
+		p->step[i].call.scratch = p->step[i].scratch_offset < 0 ? NULL :
+		    (char *)p->memory + p->step[i].scratch_offset;
+}
+
+bool
+vq_plan_input(struct vq_plan *p, const char *name, const void *data)
+{
+	vq_id id = vq_graph_find(p->graph, name);
+
+	if (id == VQ_NONE || p->graph->value[id].kind != VQ_INPUT)
+		return false;
+	for (vq_id v = 0; v < p->graph->values; v++)
+		if (p->place[v].kind == VQ_PLACE_INPUT && p->place[v].leaf == id)
+			p->base[v] = (void *)(uintptr_t)data;
+	refresh_views(p);
+	return true;
+}
+
+/* --- running ------------------------------------------------------------- */
+
+static void
+check_inputs(const struct vq_plan *p)
+{
+	for (vq_id v = 0; v < p->graph->values; v++)
+		if (p->place[v].kind == VQ_PLACE_INPUT && p->base[v] == NULL)
+			vq_bug("input %s was not given", p->graph->value[p->place[v].leaf].name);
+}
+
+static inline void
+run_step(struct vq_plan *p, int i, uint64_t seed, uint64_t step)
+{
+	struct vq_exec_step *s = &p->step[i];
+
+	if (s->run == NULL)
+		return;
+	s->call.key.seed = seed;
+	s->call.key.step = step;
+	s->run(&s->call);
+}
+
+static void
+finish_stores(struct vq_plan *p)
+{
+	for (int i = 0; i < p->copies; i++) {
+		const struct vq_store *c = &p->copy[i];
+		memcpy(p->base[c->leaf], p->base[c->value], vq_type_bytes(vq_type_at(p->graph, c->leaf)));
+	}
+}
+
+void
+vq_plan_run(struct vq_plan *p, uint64_t seed, uint64_t step)
+{
+	check_inputs(p);
+	for (int i = 0; i < p->steps; i++)
+		run_step(p, i, seed, step);
+	finish_stores(p);
+}
+
+void
+vq_plan_profile(struct vq_plan *p, uint64_t seed, uint64_t step, double *time)
+{
+	check_inputs(p);
+	for (int i = 0; i < p->steps; i++) {
+		double start = vq_now();
+		run_step(p, i, seed, step);
+		time[i] += vq_now() - start;
+	}
+	finish_stores(p);
+}
+
+static bool
+is_finite(const struct vq_view *v)
+{
+	int64_t n = vq_shape_count(&v->type->shape);
+
+	if (!vq_is_float(v->type->dtype))
+		return true;
+	for (int64_t i = 0; i < n; i++)
+		if (!isfinite(vq_get(v, i)))
+			return false;
+	return true;
+}
+
+/* Does not finish the stores: what was written in place stays, the rest does not. */
+int
+vq_plan_first_not_finite(struct vq_plan *p, uint64_t seed, uint64_t step)
+{
+	check_inputs(p);
+	for (int i = 0; i < p->steps; i++) {
+		run_step(p, i, seed, step);
+		for (int o = 0; o < p->step[i].call.nout; o++)
+			if (!is_finite(&p->step[i].call.out[o]))
+				return i;
+	}
+	return -1;
+}
+
+bool
+vq_plan_output(const struct vq_plan *p, const char *name, struct vq_view *out)
+{
+	for (int i = 0; i < p->graph->outputs; i++) {
+		vq_id v = p->graph->output[i].value;
+		if (strcmp(p->graph->output[i].name, name) == 0) {
+			*out = (struct vq_view){ p->base[v], &p->graph->value[v].type };
+			return true;
+		}
+	}
+	return false;
+}
+
+double
+vq_plan_scalar(const struct vq_plan *p, const char *name)
+{
+	struct vq_view v;
+
+	if (!vq_plan_output(p, name, &v))
+		vq_bug("there is no output %s", name);
+	return vq_get(&v, 0);
+}
