@@ -1,0 +1,120 @@
+/*
+ * stage -- what `vqgraph run` does: the stages of a model file in order
+ */
+#ifndef VQ_ENGINE_STAGE_H
+#define VQ_ENGINE_STAGE_H
+
+#include <signal.h>
+
+#include "datasets/dataset.h"
+#include "engine/compile.h"
+#include "engine/model.h"
+#include "engine/optimizer.h"
+
+enum vq_progress { VQ_PROGRESS_AUTO, VQ_PROGRESS_BAR, VQ_PROGRESS_PLAIN, VQ_PROGRESS_NONE };
+
+struct vq_run_options {
+	const char *file;		/* the model file */
+	const struct vq_override *set;
+	int nset;
+	const char *command;		/* the whole command line, for command.txt */
+	const char *name;		/* of the run; NULL: the file's name */
+	const char *out;		/* folder of runs; NULL: "runs" */
+	bool resume;
+	const char *resume_from;	/* a run's folder; NULL: the newest in `out` */
+	const char *init_from;		/* a checkpoint whose parameters to start from */
+	const char *stage;		/* only this stage */
+	bool has_seed;
+	uint64_t seed;
+	int64_t max_steps;		/* per training stage, 0: no limit */
+	double max_seconds;		/* of the whole run, 0: no limit */
+	int threads;			/* 0: choose */
+	enum vq_progress progress;
+	bool color, quiet, verbose;
+	bool deterministic;
+};
+
+/*
+ * Runs the stages.  Returns the exit code: 0, one of enum vq_status, or 128 +
+ * the signal that stopped it (what was reached is saved then).  Errors are in d,
+ * not yet printed.
+ */
+int vq_run_file(const struct vq_run_options *o, struct vq_diags *d);
+
+/* --- training stages ----------------------------------------------------- */
+
+enum { VQ_MAX_UPDATES = 8, VQ_MAX_REPORTS = 32, VQ_MAX_CODES = 8 };
+
+struct vq_codes {
+	const char *value;		/* name of an integer value */
+	int64_t size;			/* how many codes there are */
+};
+
+/* A training stage as its table reads it. */
+struct vq_train {
+	const char *name;		/* of the stage */
+	const char *graph;
+	struct vq_update update[VQ_MAX_UPDATES];
+	int updates;
+	struct vq_data_spec data;
+	struct vq_data_spec validate;	/* source NULL: none */
+	const char *report[VQ_MAX_REPORTS];
+	int reports;
+	struct vq_codes codes[VQ_MAX_CODES];
+	int ncodes;
+	const char *show;		/* value shown under the originals, or NULL */
+	int64_t epochs;			/* one of epochs and steps is given */
+	int64_t steps;
+	int64_t log_every;		/* steps between rows of metrics */
+	int64_t keep_every;		/* steps between checkpoints that stay, 0: none */
+	double average;			/* decay of the moving average of the weights, 0: none */
+	const char *stop_metric;	/* early stopping: validation metric, or NULL */
+	int64_t stop_patience;
+	int64_t seed;
+};
+
+/* Reads a `data:` map; -1 after errors. */
+int vq_data_read(const struct vq_model *m, const struct vq_tree *tree, struct vq_data_spec *spec,
+    struct vq_diags *d);
+/* Reads stage i of the model; -1 after errors. */
+int vq_train_read(const struct vq_model *m, int i, struct vq_train *t, struct vq_diags *d);
+/* The stage by name, or VQ_NONE with an error that lists them. */
+int vq_stage_find(const struct vq_model *m, const char *name, struct vq_diags *d);
+
+/*
+ * The graph of one training step: the stage's graph expanded for training at
+ * that batch size, its reported values as outputs, gradients and updates.
+ * active: bit k: update k is on; apply: false for a batch that only accumulates.
+ */
+struct vq_graph *vq_train_graph(const struct vq_model *m, const struct vq_train *t, int64_t batch,
+    unsigned active, bool apply, struct vq_diags *d);
+/* The same for evaluation: no updates. */
+struct vq_graph *vq_eval_graph(const struct vq_model *m, const struct vq_train *t, int64_t batch,
+    struct vq_diags *d);
+/* "loss", "recon_loss", ...: the reported scalars of a graph that vq_train_graph or
+ * vq_eval_graph made, in the order of the stage's `report` (or of the graph's `out`). */
+int vq_train_metrics(const struct vq_graph *g, const struct vq_train *t, const char *name[VQ_MAX_REPORTS]);
+/* vq_train_graph compiled, its variables made and bound, with memory of its own. */
+struct vq_plan *vq_train_build(const struct vq_model *m, const struct vq_train *t, int64_t batch,
+    const struct vq_compile *how, struct vq_vars *vars, uint64_t seed, struct vq_diags *d);
+
+/* What a training stage works in; vq_run_file fills it. */
+struct vq_stage_run {
+	const struct vq_run_options *o;
+	const struct vq_model *model;
+	struct vq_vars *vars;
+	struct vq_run *run;		/* the run's folder, log.h */
+	uint64_t seed;
+	double deadline;		/* of vq_now(), 0: none */
+	volatile sig_atomic_t *signal;	/* the signal that came, 0: none */
+	volatile sig_atomic_t *save;	/* SIGUSR1 came */
+	const struct vq_meta *resumed;	/* metadata of the checkpoint resumed in this stage, or NULL */
+	double started;			/* of vq_now() */
+};
+int vq_train_run(const struct vq_stage_run *r, const struct vq_train *t, struct vq_diags *d);
+
+/* A stage that encodes a data set into an array of codes, or only evaluates. */
+int vq_encode_run(const struct vq_stage_run *r, int stage, struct vq_diags *d);
+int vq_evaluate_run(const struct vq_stage_run *r, int stage, struct vq_diags *d);
+
+#endif

@@ -1,0 +1,379 @@
+/*
+ * train_read -- the keys of a training stage, and the graphs it needs
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/op.h"
+#include "engine/stage.h"
+#include "engine/suggest.h"
+
+struct keys {
+	const char *graph;
+	int64_t epochs, steps, log_every, keep_every, seed;
+	double average;
+};
+
+static const struct vq_param train_params[] = {
+	VQ_STRING(struct keys, graph, NULL, "the graph to train"),
+	VQ_INT(struct keys, epochs, "0", 0, 1e9, "passes over the data"),
+	VQ_INT(struct keys, steps, "0", 0, 1e15, "steps, in place of epochs"),
+	VQ_INT(struct keys, log_every, "50", 1, 1e9, "steps between rows of metrics.jsonl"),
+	VQ_INT(struct keys, keep_every, "0", 0, 1e12, "steps between checkpoints that are kept"),
+	VQ_REAL(struct keys, average, "0", 0, 0.999999, "decay of the moving average of the weights"),
+	VQ_INT(struct keys, seed, "1", 0, 9e15, "of everything random"),
+	VQ_PARAMS_END
+};
+static const char *const train_others[] = { "do", "updates", "data", "validate", "report", "codes", "show",
+	"stop", NULL };
+
+/* --- lists and maps of names --------------------------------------------- */
+
+static const char *
+key_text(const struct vq_tree *list, int i)
+{
+	return list->item[i].key ? list->item[i].key->text : "";
+}
+
+/* A list of names (or one name alone); returns how many, -1 after errors. */
+static int
+read_names(const struct vq_model *m, const struct vq_tree *t, const char **out, int max, struct vq_diags *d)
+{
+	int n = 0;
+
+	if (t->kind == VQ_TREE_SCALAR) {
+		out[0] = vq_model_text(m, t, d);
+		return out[0] ? 1 : -1;
+	}
+	if (t->kind != VQ_TREE_LIST || t->count > max) {
+		vq_error(d, VQ_CONFIG, &t->at, "a list of at most %d names is wanted here", max);
+		return -1;
+	}
+	for (int i = 0; i < t->count; i++) {
+		if (t->item[i].value->kind != VQ_TREE_SCALAR) {
+			vq_error(d, VQ_CONFIG, &t->item[i].value->at, "a name is wanted here");
+			return -1;
+		}
+		if ((out[n++] = vq_model_text(m, t->item[i].value, d)) == NULL)
+			return -1;
+	}
+	return n;
+}
+
+static const char **
+read_name_list(const struct vq_model *m, const struct vq_tree *t, int *n, struct vq_diags *d)
+{
+	enum { MOST = 64 };
+	const char *name[MOST];
+	int count = t ? read_names(m, t, name, MOST, d) : 0;
+
+	*n = count > 0 ? count : 0;
+	const char **list = vq_alloc_array((size_t)*n + 1, sizeof(*list));
+	memcpy(list, name, (size_t)*n * sizeof(*list));
+	return list;
+}
+
+/* "{adam: {lr: 1e-3}}" or "adam": the one key and its map. */
+static const char *
+one_choice(const struct vq_tree *t, const char *what, const struct vq_tree **args, struct vq_diags *d)
+{
+	*args = NULL;
+	if (t->kind == VQ_TREE_SCALAR)
+		return t->text;
+	if (t->kind == VQ_TREE_MAP && t->count == 1) {
+		*args = t->item[0].value;
+		return key_text(t, 0);
+	}
+	vq_error(d, VQ_CONFIG, &t->at, "one %s is wanted here, as in {name: {...}}", what);
+	return NULL;
+}
+
+/* --- updates ------------------------------------------------------------- */
+
+static void
+unknown_choice(const struct vq_tree *at, const char *what, const char *name, struct vq_suggest *near,
+    const char *all, struct vq_diags *d)
+{
+	struct vq_diag *e = vq_error(d, VQ_CONFIG, &at->at, "there is no %s '%s'", what, name);
+
+	if (near->best)
+		vq_help(e, "there is one with a similar name: %s", near->best);
+	vq_note(e, NULL, "known: %s", all);
+}
+
+static int
+read_optimizer(const struct vq_model *m, const struct vq_tree *t, struct vq_update *u, struct vq_diags *d)
+{
+	const struct vq_tree *args;
+	const char *name = one_choice(t, "optimizer", &args, d);
+	struct vq_text all = { 0 };
+	struct vq_suggest near;
+
+	if (name == NULL)
+		return -1;
+	vq_suggest_start(&near, name);
+	for (const struct vq_optimizer *o = vq_optimizers; o->name; o++) {
+		if (strcmp(o->name, name) == 0)
+			u->optimizer = o;
+		vq_suggest_try(&near, o->name);
+		if (o->also)
+			vq_suggest_also(&near, o->name, o->also);
+		vq_text_add(&all, "%s%s", all.len ? ", " : "", o->name);
+	}
+	if (u->optimizer == NULL)
+		unknown_choice(t, "optimizer", name, &near, all.s, d);
+	vq_text_free(&all);
+	if (u->optimizer == NULL)
+		return -1;
+	vq_params_default(u->optimizer->params, &u->opt);
+	return args ? vq_model_read_params(m, args, name, u->optimizer->params, &u->opt, NULL, d) : 0;
+}
+
+static int
+read_schedule(const struct vq_model *m, const struct vq_tree *t, struct vq_update *u, struct vq_diags *d)
+{
+	const struct vq_tree *args = NULL;
+	const char *name = t ? one_choice(t, "schedule", &args, d) : "constant";
+	struct vq_text all = { 0 };
+	struct vq_suggest near;
+
+	if (name == NULL)
+		return -1;
+	vq_suggest_start(&near, name);
+	for (const struct vq_schedule *s = vq_schedules; s->name; s++) {
+		if (strcmp(s->name, name) == 0)
+			u->schedule = s;
+		vq_suggest_try(&near, s->name);
+		vq_text_add(&all, "%s%s", all.len ? ", " : "", s->name);
+	}
+	if (u->schedule == NULL)
+		unknown_choice(t, "schedule", name, &near, all.s, d);
+	vq_text_free(&all);
+	if (u->schedule == NULL)
+		return -1;
+	vq_params_default(u->schedule->params, &u->sched);
+	if (args)
+		return vq_model_read_params(m, args, name, u->schedule->params, &u->sched, NULL, d);
+	for (const struct vq_param *p = u->schedule->params; p->name; p++)
+		if (p->init == NULL) {
+			vq_error(d, VQ_CONFIG, &t->at, "schedule %s needs %s", name, p->name);
+			return -1;
+		}
+	return 0;
+}
+
+struct update_keys {
+	const char *minimize;
+	double clip;
+	int64_t accumulate, from;
+};
+static const struct vq_param update_params[] = {
+	VQ_STRING(struct update_keys, minimize, NULL, "the loss: a single real number of the graph"),
+	VQ_REAL(struct update_keys, clip, "0", 0, 1e9, "largest norm of the gradient, 0 for no limit"),
+	VQ_INT(struct update_keys, accumulate, "1", 1, 1e6, "batches whose gradients make one update"),
+	VQ_INT(struct update_keys, from, "0", 0, 1e15, "step from which it runs"),
+	VQ_PARAMS_END
+};
+
+static int
+read_update(const struct vq_model *m, const struct vq_tree *t, struct vq_update *u, struct vq_diags *d)
+{
+	static const char *const others[] = { "train", "optimizer", "schedule", "no_decay", NULL };
+	struct update_keys k = { 0 };
+	const struct vq_tree *optimizer;
+	int error;
+
+	vq_params_default(update_params, &k);
+	if (vq_model_read_params(m, t, "update", update_params, &k, others, d) < 0)
+		return -1;
+	*u = (struct vq_update){ .minimize = k.minimize, .clip = k.clip, .accumulate = k.accumulate,
+	    .from = k.from, .at = t->at };
+	optimizer = vq_tree_get(t, "optimizer");
+	if (optimizer == NULL) {
+		struct vq_diag *e = vq_error(d, VQ_CONFIG, &t->at, "this update has no optimizer");
+		vq_help(e, "add one, as in optimizer: {adam: {lr: 1e-3}}");
+		return -1;
+	}
+	u->train = read_name_list(m, vq_tree_get(t, "train"), &u->trains, d);
+	u->no_decay = read_name_list(m, vq_tree_get(t, "no_decay"), &u->no_decays, d);
+	error = read_optimizer(m, optimizer, u, d);
+	return read_schedule(m, vq_tree_get(t, "schedule"), u, d) < 0 ? -1 : error;
+}
+
+static int
+read_updates(const struct vq_model *m, const struct vq_tree *stage, struct vq_train *t, struct vq_diags *d)
+{
+	const struct vq_tree *list = vq_tree_get(stage, "updates");
+	int error = 0;
+
+	if (list == NULL || list->kind != VQ_TREE_LIST || list->count == 0 || list->count > VQ_MAX_UPDATES) {
+		vq_error(d, VQ_CONFIG, list ? &list->at : &stage->at,
+		    "a training stage needs `updates`: a list of 1 to %d", VQ_MAX_UPDATES);
+		return -1;
+	}
+	for (int i = 0; i < list->count; i++)
+		error |= read_update(m, list->item[i].value, &t->update[t->updates++], d);
+	return error;
+}
+
+/* --- data, reports ------------------------------------------------------- */
+
+int
+vq_data_read(const struct vq_model *m, const struct vq_tree *tree, struct vq_data_spec *spec, struct vq_diags *d)
+{
+	static const char *const others[] = { "range", NULL };
+	const struct vq_tree *range;
+	int error;
+
+	vq_params_default(vq_data_params, spec);
+	spec->lo = 0;
+	spec->hi = 1;
+	spec->base = vq_model_path(m);
+	error = vq_model_read_params(m, tree, "data", vq_data_params, spec, others, d);
+	range = tree->kind == VQ_TREE_MAP ? vq_tree_get(tree, "range") : NULL;
+	if (range == NULL)
+		return error;
+	if (range->kind != VQ_TREE_LIST || range->count != 2 ||
+	    vq_model_number(m, range->item[0].value, &spec->lo, d) < 0 ||
+	    vq_model_number(m, range->item[1].value, &spec->hi, d) < 0 || spec->lo >= spec->hi) {
+		vq_error(d, VQ_CONFIG, &range->at, "range must be two numbers, the smaller one first: [0, 1]");
+		return -1;
+	}
+	return error;
+}
+
+static int
+read_codes(const struct vq_model *m, const struct vq_tree *t, struct vq_train *out, struct vq_diags *d)
+{
+	if (t->kind != VQ_TREE_MAP || t->count > VQ_MAX_CODES) {
+		vq_error(d, VQ_CONFIG, &t->at, "codes wants values and their number of codes, as in {vq.code: 512}");
+		return -1;
+	}
+	for (int i = 0; i < t->count; i++) {
+		double size;
+		if (vq_model_number(m, t->item[i].value, &size, d) < 0)
+			return -1;
+		if (size < 1 || size > 1e8 || size != (double)(int64_t)size) {
+			vq_error(d, VQ_CONFIG, &t->item[i].value->at, "must be a whole number of codes");
+			return -1;
+		}
+		out->codes[out->ncodes++] = (struct vq_codes){ key_text(t, i), (int64_t)size };
+	}
+	return 0;
+}
+
+static int
+read_stop(const struct vq_model *m, const struct vq_tree *t, struct vq_train *out, struct vq_diags *d)
+{
+	struct stop { const char *metric; int64_t patience; } s = { 0 };
+	static const struct vq_param params[] = {
+		VQ_STRING(struct stop, metric, NULL, "the validation metric that must go on falling"),
+		VQ_INT(struct stop, patience, "5", 1, 1e6, "validations without improvement that are waited for"),
+		VQ_PARAMS_END
+	};
+
+	vq_params_default(params, &s);
+	if (vq_model_read_params(m, t, "stop", params, &s, NULL, d) < 0)
+		return -1;
+	out->stop_metric = s.metric;
+	out->stop_patience = s.patience;
+	return 0;
+}
+
+static int
+read_show(const struct vq_model *m, const struct vq_tree *t, struct vq_train *out, struct vq_diags *d)
+{
+	static const struct vq_param params[] = {
+		VQ_STRING(struct vq_train, show, NULL, "the value drawn under the original images"), VQ_PARAMS_END
+	};
+	struct vq_param p[2] = { params[0], params[1] };
+
+	p[0].name = "reconstructions";
+	return vq_model_read_params(m, t, "show", p, out, NULL, d);
+}
+
+static int
+read_validate(const struct vq_model *m, const struct vq_tree *t, struct vq_train *out, struct vq_diags *d)
+{
+	static const struct vq_param none[] = { VQ_PARAMS_END };
+	static const char *const others[] = { "data", "report", NULL };
+	const struct vq_tree *data, *report;
+
+	if (vq_model_read_params(m, t, "validate", none, out, others, d) < 0)
+		return -1;
+	if ((data = vq_tree_get(t, "data")) == NULL) {
+		vq_error(d, VQ_CONFIG, &t->at, "validate needs data");
+		return -1;
+	}
+	if (vq_data_read(m, data, &out->validate, d) < 0)
+		return -1;
+	if (vq_tree_get(data, "batch") == NULL)
+		out->validate.batch = out->data.batch;
+	if (vq_tree_get(data, "range") == NULL) {
+		out->validate.lo = out->data.lo;
+		out->validate.hi = out->data.hi;
+	}
+	report = vq_tree_get(t, "report");
+	if (report && out->reports == 0)
+		out->reports = read_names(m, report, out->report, VQ_MAX_REPORTS, d);
+	return out->reports < 0 ? -1 : 0;
+}
+
+int
+vq_train_read(const struct vq_model *m, int i, struct vq_train *t, struct vq_diags *d)
+{
+	const struct vq_tree *stage = vq_model_stage(m, i), *part;
+	struct keys k = { 0 };
+	int error;
+
+	*t = (struct vq_train){ .name = vq_model_stage_name(m, i) };
+	vq_params_default(train_params, &k);
+	error = vq_model_read_params(m, stage, "a training stage", train_params, &k, train_others, d);
+	t->graph = k.graph;
+	t->epochs = k.epochs;
+	t->steps = k.steps;
+	t->log_every = k.log_every;
+	t->keep_every = k.keep_every;
+	t->average = k.average;
+	t->seed = k.seed;
+	if (error == 0 && (k.epochs > 0) == (k.steps > 0)) {
+		vq_error(d, VQ_CONFIG, &stage->at, "say how long to train: either epochs or steps");
+		error = -1;
+	}
+	error |= read_updates(m, stage, t, d);
+	if ((part = vq_tree_get(stage, "data")) != NULL) {
+		error |= vq_data_read(m, part, &t->data, d);
+	} else {
+		vq_error(d, VQ_CONFIG, &stage->at, "a training stage needs data");
+		error = -1;
+	}
+	if ((part = vq_tree_get(stage, "report")) != NULL) {
+		t->reports = read_names(m, part, t->report, VQ_MAX_REPORTS, d);
+		error |= t->reports < 0;
+	}
+	if ((part = vq_tree_get(stage, "validate")) != NULL)
+		error |= read_validate(m, part, t, d);
+	if ((part = vq_tree_get(stage, "codes")) != NULL)
+		error |= read_codes(m, part, t, d);
+	if ((part = vq_tree_get(stage, "show")) != NULL)
+		error |= read_show(m, part, t, d);
+	if ((part = vq_tree_get(stage, "stop")) != NULL)
+		error |= read_stop(m, part, t, d);
+	return error ? -1 : 0;
+}
+
+int
+vq_stage_find(const struct vq_model *m, const char *name, struct vq_diags *d)
+{
+	struct vq_text all = { 0 };
+
+	for (int i = 0; i < vq_model_stages(m); i++)
+		if (strcmp(vq_model_stage_name(m, i), name) == 0)
+			return i;
+	for (int i = 0; i < vq_model_stages(m); i++)
+		vq_text_add(&all, "%s%s", i ? ", " : "", vq_model_stage_name(m, i));
+	vq_error(d, VQ_CONFIG, NULL, "%s has no stage '%s'; it has %s", vq_model_path(m), name,
+	    all.s ? all.s : "none");
+	vq_text_free(&all);
+	return VQ_NONE;
+}
