@@ -8,10 +8,10 @@
 
 #include "datasets/dataset.h"
 #include "engine/compile.h"
+#include "engine/log.h"
 #include "engine/model.h"
 #include "engine/optimizer.h"
 
-enum vq_progress { VQ_PROGRESS_AUTO, VQ_PROGRESS_BAR, VQ_PROGRESS_PLAIN, VQ_PROGRESS_NONE };
 
 struct vq_run_options {
 	const char *file;		/* the model file */
@@ -29,7 +29,7 @@ struct vq_run_options {
 	int64_t max_steps;		/* per training stage, 0: no limit */
 	double max_seconds;		/* of the whole run, 0: no limit */
 	int threads;			/* 0: choose */
-	enum vq_progress progress;
+	enum vq_progress_mode progress;
 	bool color, quiet, verbose;
 	bool deterministic;
 };
