@@ -120,15 +120,15 @@ static int
 shape_points(const struct point *glyph, const float *normal, struct point *out)
 {
 	float height = 19 * (1 + clamp(.07f * normal[0], -.15f, .12f));
-	float width = 15 * (1 + clamp(.15f * normal[1], -.35f, .3f));
-	float slant = clamp(.16f + .2f * normal[2], -.35f, .6f);
+	float width = 15.5f * (1 + clamp(.15f * normal[1], -.35f, .3f));
+	float slant = clamp(.16f + .23f * normal[2], -.35f, .6f);
 	float turn = clamp(.1f * normal[3], -.3f, .3f);
 	float c = cosf(turn), s = sinf(turn);
 	int n = 0;
 
 	for (; n < MAX_POINTS && glyph[n].kind != END; n++) {
-		float x = glyph[n].x + .025f * clamp(normal[SPREADS + 2 * n], -2, 2) - .5f;
-		float y = glyph[n].y + .025f * clamp(normal[SPREADS + 2 * n + 1], -2, 2) - .5f;
+		float x = glyph[n].x + .035f * clamp(normal[SPREADS + 2 * n], -2, 2) - .5f;
+		float y = glyph[n].y + .035f * clamp(normal[SPREADS + 2 * n + 1], -2, 2) - .5f;
 
 		x = x * width - slant * y * height;
 		y *= height;
@@ -192,6 +192,14 @@ fit_axis(float *from, float *to, int n, float margin, float shift)
 	}
 }
 
+/* x cut off below 0 and above 1.  As arithmetic, like the minimum below: comparisons
+ * keep the compiler from vectorising a loop. */
+static inline float
+unit(float x)
+{
+	return .5f * (fabsf(x) - fabsf(x - 1) + 1);
+}
+
 /* Lowers the squared distances of the pixels around a segment, up to reach away. */
 static void
 near_segment(const struct segment *s, float reach, float *d2)
@@ -209,14 +217,10 @@ near_segment(const struct segment *s, float reach, float *d2)
 #pragma omp simd
 		for (int x = x0; x < x1; x++) {
 			float px = x + .5f - s->ax;
-			float t = (px * ux + py * uy) * inverse;
-
-			t = t < 0 ? 0 : t;
-			t = t > 1 ? 1 : t;
-
+			float t = unit((px * ux + py * uy) * inverse);
 			float dx = px - t * ux, dy = py - t * uy, d = dx * dx + dy * dy;
 
-			row[x] = d < row[x] ? d : row[x];
+			row[x] = .5f * (row[x] + d - fabsf(row[x] - d));
 		}
 	}
 }
@@ -240,11 +244,13 @@ draw(uint8_t *out, int digit, const struct vq_rng_key *key)
 	fit_axis(&s->ax, &s->bx, n, 2 + reach, clamp(normal[5], -2, 2));
 	fit_axis(&s->ay, &s->by, n, 2 + reach, clamp(normal[6], -2, 2));
 	for (int i = 0; i < SIDE * SIDE; i++)
-		d2[i] = 1e9f;
+		d2[i] = (reach + 1) * (reach + 1);
 	for (int i = 0; i < n; i++)
 		near_segment(&s[i], reach, d2);
+
+#pragma omp simd
 	for (int i = 0; i < SIDE * SIDE; i++)
-		out[i] = (uint8_t)(255 * clamp((reach - sqrtf(d2[i])) / soft, 0, 1) + .5f);
+		out[i] = (uint8_t)(int)(255 * unit((reach - sqrtf(d2[i])) / soft) + .5f);
 }
 
 static int
