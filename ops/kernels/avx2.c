@@ -1,0 +1,28 @@
+/*
+ * avx2 -- the vector kernels for processors with AVX2 and FMA (2013 and later)
+ */
+#include "ops/kernels/gemm_micro.h"
+#include "ops/kernels/tables.h"
+
+#if defined(__x86_64__)
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#pragma GCC target("avx2,fma")
+#pragma GCC optimize("O3,no-math-errno,no-trapping-math")
+#define VECTOR_BYTES 32
+#include "ops/kernels/ewise_body.h"
+
+const struct vq_kernels vq_kernels_avx2 = {
+	.isa = VQ_ISA_AVX2,
+	.name = "avx2",
+	.ew = EWISE_ROWS,
+	.gemm = &vq_gemm_avx2,
+	.sum = sum_row,
+	.dot = dot_row,
+	.max = max_row,
+};
+
+#endif

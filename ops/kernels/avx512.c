@@ -1,0 +1,28 @@
+/*
+ * avx512 -- the vector kernels for processors with AVX-512 F, BW, DQ and VL
+ */
+#include "ops/kernels/gemm_micro.h"
+#include "ops/kernels/tables.h"
+
+#if defined(__x86_64__)
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#pragma GCC target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")
+#pragma GCC optimize("O3,no-math-errno,no-trapping-math")
+#define VECTOR_BYTES 64
+#include "ops/kernels/ewise_body.h"
+
+const struct vq_kernels vq_kernels_avx512 = {
+	.isa = VQ_ISA_AVX512,
+	.name = "avx512",
+	.ew = EWISE_ROWS,
+	.gemm = &vq_gemm_avx512,
+	.sum = sum_row,
+	.dot = dot_row,
+	.max = max_row,
+};
+
+#endif

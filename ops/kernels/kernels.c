@@ -1,0 +1,89 @@
+/*
+ * kernels -- choosing the table of this machine
+ */
+#include "ops/kernels/kernels.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base.h"
+#include "ops/kernels/tables.h"
+
+static const struct vq_kernels *chosen;
+static char complaint[160];
+
+#if defined(__x86_64__)
+static bool
+has_avx512(void)
+{
+	return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+	    __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+#endif
+
+const struct vq_kernels *
+vq_kernels_of(enum vq_isa isa)
+{
+#if defined(__x86_64__)
+	bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+
+	if (isa == VQ_ISA_AVX512)
+		return avx2 && has_avx512() ? &vq_kernels_avx512 : NULL;
+	if (isa == VQ_ISA_AVX2)
+		return avx2 ? &vq_kernels_avx2 : NULL;
+#endif
+	return isa == VQ_ISA_PORTABLE ? &vq_kernels_portable : NULL;
+}
+
+static const struct vq_kernels *
+best(void)
+{
+	for (int isa = VQ_ISAS - 1; isa > VQ_ISA_PORTABLE; isa--)
+		if (vq_kernels_of(isa) != NULL)
+			return vq_kernels_of(isa);
+	return &vq_kernels_portable;
+}
+
+static const struct vq_kernels *
+asked_for(const char *name)
+{
+	static const char *const names[VQ_ISAS] = { "portable", "avx2", "avx512" };
+
+	for (int isa = 0; isa < VQ_ISAS; isa++) {
+		if (strcmp(name, names[isa]) != 0)
+			continue;
+		if (vq_kernels_of(isa) != NULL)
+			return vq_kernels_of(isa);
+		snprintf(complaint, sizeof(complaint),
+		    "VQGRAPH_ISA=%s: this processor has no %s; portable is used", name, name);
+		return &vq_kernels_portable;
+	}
+	snprintf(complaint, sizeof(complaint),
+	    "VQGRAPH_ISA=%.40s: not one of portable, avx2, avx512; portable is used", name);
+	return &vq_kernels_portable;
+}
+
+/* Before main, so that no two threads can race to it. */
+__attribute__((constructor)) static void
+choose(void)
+{
+	const char *name = getenv("VQGRAPH_ISA");
+
+#if defined(__x86_64__)
+	__builtin_cpu_init();
+#endif
+	chosen = name && *name ? asked_for(name) : best();
+}
+
+const struct vq_kernels *
+vq_kernels(void)
+{
+	return chosen;
+}
+
+const char *
+vq_kernels_complaint(void)
+{
+	return complaint[0] ? complaint : NULL;
+}

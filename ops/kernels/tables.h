@@ -1,0 +1,14 @@
+/*
+ * tables -- the three tables that kernels.c chooses from
+ */
+#ifndef VQ_OPS_KERNELS_TABLES_H
+#define VQ_OPS_KERNELS_TABLES_H
+
+#include "ops/kernels/kernels.h"
+
+extern const struct vq_kernels vq_kernels_portable;
+#if defined(__x86_64__)
+extern const struct vq_kernels vq_kernels_avx2, vq_kernels_avx512;
+#endif
+
+#endif
