@@ -4,6 +4,7 @@
 #include "datasets/dataset.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -288,6 +289,72 @@ vq_dataset_open(const struct vq_data_spec *spec, struct vq_diags *d)
 		}
 	}
 	vq_arena_free(&a);
+	return set;
+}
+
+struct vq_opening {
+	struct vq_data_spec spec;
+	struct vq_arena arena;
+	struct vq_diags diags;
+	struct vq_dataset *set;
+	pthread_t thread;
+	bool threaded;
+};
+
+static void *
+open_ahead(void *arg)
+{
+	struct vq_opening *o = arg;
+
+	o->set = vq_dataset_open(&o->spec, &o->diags);
+	return NULL;
+}
+
+/* Appends what the thread reported, as far as there is room, and empties it. */
+static void
+move_diags(struct vq_diags *to, struct vq_diags *from)
+{
+	int kept = 0;
+
+	to->total += from->total;
+	for (int i = 0; i < from->count; i++) {
+		if (to->count < VQ_DIAGS_MAX)
+			to->diag[to->count++] = from->diag[i];
+		else
+			from->diag[kept++] = from->diag[i];
+	}
+	from->count = kept;
+	vq_diags_free(from);
+}
+
+struct vq_opening *
+vq_dataset_open_begin(const struct vq_data_spec *spec)
+{
+	struct vq_opening *o = vq_alloc(sizeof(*o));
+	const char **text[] = { &o->spec.source, &o->spec.split, &o->spec.base };
+
+	o->spec = *spec;
+	for (size_t i = 0; i < VQ_COUNT(text); i++)
+		if (*text[i] != NULL)
+			*text[i] = vq_arena_strdup(&o->arena, *text[i]);
+	o->threaded = pthread_create(&o->thread, NULL, open_ahead, o) == 0;
+	return o;
+}
+
+struct vq_dataset *
+vq_dataset_open_end(struct vq_opening *o, struct vq_diags *d)
+{
+	struct vq_dataset *set;
+
+	if (o->threaded) {
+		pthread_join(o->thread, NULL);
+		set = o->set;
+		move_diags(d, &o->diags);
+	} else {
+		set = vq_dataset_open(&o->spec, d);
+	}
+	vq_arena_free(&o->arena);
+	free(o);
 	return set;
 }
 

@@ -77,6 +77,13 @@ const struct vq_source_kind *vq_source_kind_find(const char *name);
  * place that was looked in and the command that would bring the data.
  */
 struct vq_dataset *vq_dataset_open(const struct vq_data_spec *spec, struct vq_diags *d);
+/*
+ * The same in a thread of its own, so that a set is read while the model is
+ * compiled, or two sets at once.  spec's strings are copied, spec->at is not.  Each
+ * begin needs its end, which waits.
+ */
+struct vq_opening *vq_dataset_open_begin(const struct vq_data_spec *spec);
+struct vq_dataset *vq_dataset_open_end(struct vq_opening *o, struct vq_diags *d);
 void vq_dataset_close(struct vq_dataset *d);
 int vq_dataset_field(const struct vq_dataset *d, const char *name);	/* -1 when absent */
 /* SHA-256 of the files it was read from, one after the other (what `cat FILES |
