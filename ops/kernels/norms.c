@@ -1,0 +1,242 @@
+/*
+ * norms -- by rows where the elements of a statistic lie together, else by columns
+ */
+#include "ops/kernels/norms.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "ops/kernels/rows.h"
+
+enum { WIDE = 64, CHUNK = 32768, MOST_CHUNKS = 256, ROW_BLOCK = 2048 };
+
+static bool
+is_rows(const struct vq_norm_layout *l)
+{
+	return l->groups == 1 && (l->inner == 1 || l->inner * l->width <= CHUNK);
+}
+
+/*
+ * How columns are walked: one outer index is `size` elements, in chunks of
+ * `chunk` (a function of the shape alone, so that sums do not depend on the
+ * threads).  Narrow rows are taken `fold` at a time as one row of w columns.
+ */
+struct columns {
+	int64_t c, fold, w, size, chunk, chunks;
+	double *sums;			/* [outer][chunks][2][w] */
+	float *wide;			/* [outer][3][w]: per-column values of the second pass */
+};
+
+static struct columns
+columns_of(const struct vq_norm_layout *l, void *scratch)
+{
+	struct columns k = { .c = l->groups * l->width, .fold = 1 };
+
+	if (k.c < WIDE)
+		k.fold = WIDE / k.c < l->inner ? WIDE / k.c : l->inner;
+	k.w = k.c * k.fold;
+	k.size = l->inner * k.c;
+	k.chunk = k.size / MOST_CHUNKS > CHUNK ? k.size / MOST_CHUNKS : CHUNK;
+	k.chunk = (k.chunk + k.w - 1) / k.w * k.w;
+	k.chunks = (k.size + k.chunk - 1) / k.chunk;
+	if (scratch) {
+		k.sums = scratch;
+		k.wide = (float *)(k.sums + l->outer * k.chunks * 2 * k.w);
+	}
+	return k;
+}
+
+size_t
+vq_norm_scratch(const struct vq_norm_layout *l)
+{
+	if (is_rows(l))
+		return 0;
+	struct columns k = columns_of(l, NULL);
+	return (size_t)(l->outer * k.w) * ((size_t)k.chunks * 2 * sizeof(double) + 3 * sizeof(float));
+}
+
+/* Elements of chunk i of an outer index. */
+static int64_t
+chunk_size(const struct columns *k, int64_t i)
+{
+	return k->size - i * k->chunk < k->chunk ? k->size - i * k->chunk : k->chunk;
+}
+
+/* Both sums of one channel of one outer index, over chunks and folds in order. */
+static void
+channel_sums(const struct columns *k, int64_t outer, int64_t channel, double *s, double *q)
+{
+	const double *sums = k->sums + outer * k->chunks * 2 * k->w;
+
+	*s = *q = 0;
+	for (int64_t i = 0; i < k->chunks; i++, sums += 2 * k->w)
+		for (int64_t j = channel; j < k->w; j += k->c) {
+			*s += sums[j];
+			*q += sums[k->w + j];
+		}
+}
+
+/* The same value for the channels of a group, in every fold. */
+static void
+spread_value(const struct columns *k, const struct vq_norm_layout *l, int64_t outer, int which,
+    int64_t group, double x)
+{
+	float *to = k->wide + (outer * 3 + which) * k->w + group * l->width;
+
+	for (int64_t f = 0; f < k->fold; f++)
+		for (int64_t j = 0; j < l->width; j++)
+			to[f * k->c + j] = (float)x;
+}
+
+/*
+ * Mean and variance of statistic i, from sums about the first element of each
+ * channel (near the mean, so that nothing cancels).
+ */
+static void
+statistics(const struct columns *k, const struct vq_norm_layout *l, const float *x, int64_t i,
+    double *mean, double *variance)
+{
+	int64_t outer = i / l->groups, at = i % l->groups * l->width;
+	const float *first = x + outer * k->size;
+	double n = (double)l->inner, s, q;
+
+	*mean = *variance = 0;
+	for (int64_t j = at; j < at + l->width; j++) {
+		channel_sums(k, outer, j, &s, &q);
+		*mean += ((double)first[j] + s / n) / (double)l->width;
+	}
+	for (int64_t j = at; j < at + l->width; j++) {
+		channel_sums(k, outer, j, &s, &q);
+		double d = (double)first[j] + s / n - *mean, v = (q - s * s / n) / n;
+		*variance += ((v < 0 ? 0 : v) + d * d) / (double)l->width;
+	}
+}
+
+/* The first row of each outer index, once for each fold: what sums are taken
+ * about.  It stands where the mean comes later. */
+static void
+spread_first(const struct columns *k, const float *x, int64_t outer)
+{
+	for (int64_t o = 0; o < outer; o++)
+		for (int64_t f = 0; f < k->fold; f++)
+			memcpy(k->wide + o * 3 * k->w + f * k->c, x + o * k->size, (size_t)k->c * sizeof(*x));
+}
+
+static void
+norm_columns(const struct vq_norm_call *c, const float *x, float *y, float *mean, float *variance)
+{
+	const struct vq_rows *rows = vq_rows(c->k);
+	const struct vq_norm_layout *l = c->l;
+	struct columns k = columns_of(l, c->scratch);
+
+	spread_first(&k, x, l->outer);
+	memset(k.sums, 0, (size_t)(l->outer * k.chunks * 2 * k.w) * sizeof(double));
+#pragma omp parallel num_threads(vq_rows_team(c->threads, l->outer * k.size))
+	{
+#pragma omp for schedule(static)
+		for (int64_t i = 0; i < l->outer * k.chunks; i++) {
+			int64_t o = i / k.chunks, part = i % k.chunks;
+			double *sums = k.sums + i * 2 * k.w;
+			rows->moments(sums, sums + k.w, x + o * k.size + part * k.chunk,
+			    k.wide + o * 3 * k.w, chunk_size(&k, part), k.w);
+		}
+#pragma omp for schedule(static)
+		for (int64_t i = 0; i < l->outer * l->groups; i++) {
+			double m, v;
+			statistics(&k, l, x, i, &m, &v);
+			mean[i] = (float)m;
+			variance[i] = (float)v;
+			spread_value(&k, l, i / l->groups, 0, i % l->groups, m);
+			spread_value(&k, l, i / l->groups, 1, i % l->groups, 1 / sqrt(v + c->eps));
+		}
+#pragma omp for schedule(static)
+		for (int64_t i = 0; i < l->outer * k.chunks; i++) {
+			int64_t o = i / k.chunks, part = i % k.chunks, at = o * k.size + part * k.chunk;
+			const float *wide = k.wide + o * 3 * k.w;
+			rows->center(y + at, x + at, wide, wide + k.w, chunk_size(&k, part), k.w);
+		}
+	}
+}
+
+void
+vq_norm(const struct vq_norm_call *c, const float *x, float *y, float *mean, float *variance)
+{
+	const struct vq_rows *rows = vq_rows(c->k);
+	int64_t n = c->l->inner * c->l->width, outer = c->l->outer;
+	int64_t block = 1 + ROW_BLOCK / n, blocks = (outer + block - 1) / block;
+
+	if (!is_rows(c->l)) {
+		norm_columns(c, x, y, mean, variance);
+		return;
+	}
+#pragma omp parallel for num_threads(vq_rows_team(c->threads, outer * n)) schedule(static)
+	for (int64_t i = 0; i < blocks; i++) {
+		int64_t r = i * block, m = outer - r < block ? outer - r : block;
+		rows->norm(y + r * n, mean + r, variance + r, x + r * n, (float)c->eps, m, n);
+	}
+}
+
+/* 1 / sqrt(variance + eps), mean(g) and mean(g y) of statistic i. */
+static void
+spread_factors(const struct columns *k, const struct vq_norm_layout *l, double deviation, int64_t i)
+{
+	int64_t outer = i / l->groups, group = i % l->groups;
+	double count = (double)(l->inner * l->width), mg = 0, mgy = 0, s, q;
+
+	for (int64_t j = group * l->width; j < (group + 1) * l->width; j++) {
+		channel_sums(k, outer, j, &s, &q);
+		mg += s / count;
+		mgy += q / count;
+	}
+	spread_value(k, l, outer, 0, group, 1 / deviation);
+	spread_value(k, l, outer, 1, group, mg);
+	spread_value(k, l, outer, 2, group, mgy);
+}
+
+static void
+norm_grad_columns(const struct vq_norm_call *c, const float *y, const float *variance,
+    const float *g, float *dx)
+{
+	const struct vq_rows *rows = vq_rows(c->k);
+	const struct vq_norm_layout *l = c->l;
+	struct columns k = columns_of(l, c->scratch);
+
+	memset(k.sums, 0, (size_t)(l->outer * k.chunks * 2 * k.w) * sizeof(double));
+#pragma omp parallel num_threads(vq_rows_team(c->threads, l->outer * k.size))
+	{
+#pragma omp for schedule(static)
+		for (int64_t i = 0; i < l->outer * k.chunks; i++) {
+			int64_t part = i % k.chunks, at = i / k.chunks * k.size + part * k.chunk;
+			double *sums = k.sums + i * 2 * k.w;
+			rows->pair_sums(sums, sums + k.w, g + at, y + at, chunk_size(&k, part), k.w);
+		}
+#pragma omp for schedule(static)
+		for (int64_t i = 0; i < l->outer * l->groups; i++)
+			spread_factors(&k, l, sqrt((double)variance[i] + c->eps), i);
+#pragma omp for schedule(static)
+		for (int64_t i = 0; i < l->outer * k.chunks; i++) {
+			int64_t o = i / k.chunks, part = i % k.chunks, at = o * k.size + part * k.chunk;
+			const float *wide = k.wide + o * 3 * k.w;
+			rows->center_grad(dx + at, g + at, y + at, wide, wide + k.w, wide + 2 * k.w,
+			    chunk_size(&k, part), k.w);
+		}
+	}
+}
+
+void
+vq_norm_grad(const struct vq_norm_call *c, const float *y, const float *variance, const float *g, float *dx)
+{
+	const struct vq_rows *rows = vq_rows(c->k);
+	int64_t n = c->l->inner * c->l->width, outer = c->l->outer;
+	int64_t block = 1 + ROW_BLOCK / n, blocks = (outer + block - 1) / block;
+
+	if (!is_rows(c->l)) {
+		norm_grad_columns(c, y, variance, g, dx);
+		return;
+	}
+#pragma omp parallel for num_threads(vq_rows_team(c->threads, outer * n)) schedule(static)
+	for (int64_t i = 0; i < blocks; i++) {
+		int64_t r = i * block, m = outer - r < block ? outer - r : block;
+		rows->norm_grad(dx + r * n, y + r * n, variance + r, g + r * n, (float)c->eps, m, n);
+	}
+}

@@ -1,0 +1,18 @@
+/*
+ * rows_avx2 -- the kernels of rows.h for AVX2 with fused multiply-add
+ */
+#ifdef __x86_64__
+#include <math.h>
+#include <string.h>
+
+#include "ops/kernels/rows.h"
+
+#pragma GCC target("avx2,fma")
+#pragma GCC optimize("O3,no-trapping-math")
+
+#define VECTOR_BYTES 32
+#define TABLE vq_rows_avx2
+#include "ops/kernels/rows_body.h"
+#else
+typedef int rows_avx2_is_empty;		/* a file with nothing in it is not C */
+#endif

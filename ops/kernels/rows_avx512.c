@@ -1,0 +1,18 @@
+/*
+ * rows_avx512 -- the kernels of rows.h for AVX-512
+ */
+#ifdef __x86_64__
+#include <math.h>
+#include <string.h>
+
+#include "ops/kernels/rows.h"
+
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512")
+#pragma GCC optimize("O3,no-trapping-math")
+
+#define VECTOR_BYTES 64
+#define TABLE vq_rows_avx512
+#include "ops/kernels/rows_body.h"
+#else
+typedef int rows_avx512_is_empty;	/* a file with nothing in it is not C */
+#endif
