@@ -41,6 +41,8 @@ struct vq_plan {
 	int views;
 	vq_id *view_of;			/* by view: its value */
 	int threads;
+	bool average;			/* attach takes "average.<name>" for a parameter that has one */
+	int guard;			/* last node that a scalar output needs, for vq_plan_run_guarded */
 };
 
 /* The names of the passes in order, NULL-terminated. */
@@ -64,6 +66,10 @@ void vq_plan_attach(struct vq_plan *p, struct vq_vars *v, void *memory);
 bool vq_plan_input(struct vq_plan *p, const char *name, const void *data);
 /* One step: no allocation, no lookup.  seed and step key the random draws. */
 void vq_plan_run(struct vq_plan *p, uint64_t seed, uint64_t step);
+/* The same, but stops before any update when a scalar output of a forward node is
+ * not finite: false then, and parameters are as before the step. */
+bool vq_plan_run_guarded(struct vq_plan *p, uint64_t seed, uint64_t step);
+bool vq_view_finite(const struct vq_view *v);
 /* An output after a run; data stays valid until the next run in that memory. */
 bool vq_plan_output(const struct vq_plan *p, const char *name, struct vq_view *out);
 double vq_plan_scalar(const struct vq_plan *p, const char *name);

@@ -52,6 +52,24 @@ make_views(struct vq_plan *p)
 		p->view[k].type = &g->value[p->view_of[k]].type;
 }
 
+/* The last node that a scalar output of the forward part needs: nothing has been
+ * updated when it is done. */
+static int
+guard_node(const struct vq_graph *g)
+{
+	int guard = -1, forward = 0;
+
+	while (forward < g->nodes && !g->node[forward].backward)
+		forward++;
+	for (int i = 0; i < g->outputs; i++) {
+		const struct vq_value *v = &g->value[g->output[i].value];
+		if (v->kind == VQ_COMPUTED && v->node < forward && v->node > guard &&
+		    vq_is_float(v->type.dtype) && vq_shape_count(&v->type.shape) == 1)
+			guard = v->node;
+	}
+	return guard;
+}
+
 void
 vq_plan_steps(struct vq_plan *p, bool reference)
 {
@@ -76,6 +94,7 @@ vq_plan_steps(struct vq_plan *p, bool reference)
 		s->call.key.purpose = n->key;
 	}
 	p->base = vq_alloc_array((size_t)g->values + 1, sizeof(*p->base));
+	p->guard = guard_node(g);
 }
 
 /* --- attaching memory ---------------------------------------------------- */
@@ -95,19 +114,33 @@ vq_plan_alloc_arena(int64_t bytes)
 	return m;
 }
 
+static const struct vq_var *
+var_of(const struct vq_plan *p, const struct vq_vars *vars, const struct vq_value *leaf)
+{
+	const struct vq_var *v = NULL;
+
+	if (p->average && leaf->kind == VQ_PARAM) {
+		char *name = vq_asprintf("average.%s", leaf->name);
+		v = vq_vars_find(vars, name);
+		free(name);
+	}
+	return v ? v : vq_vars_find(vars, leaf->name);
+}
+
 static void *
 base_of(const struct vq_plan *p, const struct vq_vars *vars, vq_id v)
 {
 	const struct vq_place *at = &p->place[v];
 	const struct vq_value *leaf = &p->graph->value[at->leaf];
+	const struct vq_var *var;
 
 	switch (at->kind) {
 	case VQ_PLACE_ARENA:
 		return (char *)p->memory + at->offset;
 	case VQ_PLACE_VAR:
-		for (const struct vq_var *var = vq_vars_find(vars, leaf->name); var; )
-			return var->data;
-		vq_bug("%s is not bound", leaf->name);
+		if ((var = var_of(p, vars, leaf)) == NULL)
+			vq_bug("%s is not bound", leaf->name);
+		return var->data;
 	case VQ_PLACE_CONST:
 		return (void *)(uintptr_t)leaf->constant;
 	default:
@@ -191,6 +224,33 @@ vq_plan_run(struct vq_plan *p, uint64_t seed, uint64_t step)
 	finish_stores(p);
 }
 
+static bool
+scalars_finite(const struct vq_plan *p)
+{
+	const struct vq_graph *g = p->graph;
+
+	for (int i = 0; i < g->outputs; i++) {
+		const struct vq_value *v = &g->value[g->output[i].value];
+		if (v->kind == VQ_COMPUTED && v->node <= p->guard && vq_shape_count(&v->type.shape) == 1 &&
+		    !vq_view_finite(&(struct vq_view){ p->base[g->output[i].value], &v->type }))
+			return false;
+	}
+	return true;
+}
+
+bool
+vq_plan_run_guarded(struct vq_plan *p, uint64_t seed, uint64_t step)
+{
+	check_inputs(p);
+	for (int i = 0; i < p->steps; i++) {
+		run_step(p, i, seed, step);
+		if (i == p->guard && !scalars_finite(p))
+			return false;
+	}
+	finish_stores(p);
+	return true;
+}
+
 void
 vq_plan_profile(struct vq_plan *p, uint64_t seed, uint64_t step, double *time)
 {
@@ -203,8 +263,8 @@ vq_plan_profile(struct vq_plan *p, uint64_t seed, uint64_t step, double *time)
 	finish_stores(p);
 }
 
-static bool
-is_finite(const struct vq_view *v)
+bool
+vq_view_finite(const struct vq_view *v)
 {
 	int64_t n = vq_shape_count(&v->type->shape);
 
@@ -224,7 +284,7 @@ vq_plan_first_not_finite(struct vq_plan *p, uint64_t seed, uint64_t step)
 	for (int i = 0; i < p->steps; i++) {
 		run_step(p, i, seed, step);
 		for (int o = 0; o < p->step[i].call.nout; o++)
-			if (!is_finite(&p->step[i].call.out[o]))
+			if (!vq_view_finite(&p->step[i].call.out[o]))
 				return i;
 	}
 	return -1;

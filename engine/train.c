@@ -1,0 +1,466 @@
+/*
+ * train -- the loop: batches in, parameters updated, everything told and saved
+ *
+ * What a step does stands in its graph; what is here is when: which updates are
+ * on, the learning rate, what is written, and that a run which was stopped goes
+ * on with the same bits as one that was not.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/train_private.h"
+
+/* Exit codes of a stage that was stopped from outside are 128 + the signal. */
+enum { SIGNALLED = 128 };
+
+static int64_t
+epoch_of(const struct vq_trainer *s, int64_t step)
+{
+	return step / s->per_epoch;
+}
+
+static bool
+is_on(const struct vq_update *u, int64_t step)
+{
+	return step >= u->from;
+}
+
+/* Batch number `step` completes the update: its gradients are applied. */
+static bool
+applies(const struct vq_trainer *s, int64_t step)
+{
+	for (int k = 0; k < s->t->updates; k++)
+		if ((step + 1) % s->t->update[k].accumulate != 0)
+			return false;
+	return true;
+}
+
+static void
+set_rates(struct vq_trainer *s)
+{
+	for (int k = 0; k < s->t->updates; k++) {
+		const struct vq_update *u = &s->t->update[k];
+		int64_t since = s->step - u->from;
+		double f = u->schedule->factor(&u->sched, since > 0 ? since : 0, s->steps - u->from, s->per_epoch);
+		if (strcmp(u->schedule->name, "plateau") == 0)
+			f *= s->counters->plateau;
+		s->lr[k] = (float)(u->opt.lr * f);
+		s->count[k] = (float)(since / u->accumulate + 1);
+	}
+}
+
+/* --- opening ------------------------------------------------------------- */
+
+static int
+check_accumulation(struct vq_trainer *s)
+{
+	for (int k = 1; k < s->t->updates; k++)
+		if (s->t->update[k].accumulate != s->t->update[0].accumulate) {
+			vq_error(s->d, VQ_CONFIG, &s->t->update[k].at,
+			    "all updates of a stage must accumulate the same number of batches");
+			return -1;
+		}
+	return 0;
+}
+
+static int
+open_data(struct vq_trainer *s)
+{
+	if ((s->data = vq_dataset_open(&s->t->data, s->d)) == NULL)
+		return -1;
+	if (s->data->count < s->t->data.batch) {
+		vq_error(s->d, VQ_DATA, NULL, "%s has %lld samples, fewer than one batch of %lld", s->data->name,
+		    (long long)s->data->count, (long long)s->t->data.batch);
+		return -1;
+	}
+	s->loader = vq_loader_new(s->data, s->t->data.batch, s->t->data.shuffle, false, s->r->seed);
+	s->per_epoch = vq_loader_batches(s->loader);
+	s->steps = s->t->steps > 0 ? s->t->steps : s->t->epochs * s->per_epoch;
+	return 0;
+}
+
+static unsigned
+active_updates(const struct vq_trainer *s)
+{
+	unsigned active = 0;
+
+	for (int k = 0; k < s->t->updates; k++)
+		active |= (unsigned)is_on(&s->t->update[k], s->step) << k;
+	return active;
+}
+
+static int
+open_trainer(struct vq_trainer *s)
+{
+	const char *step = s->r->resumed ? vq_meta_get(s->r->resumed, "step") : NULL;
+
+	s->step = step ? strtoll(step, NULL, 10) : 0;
+	if (check_accumulation(s) < 0 || open_data(s) < 0)
+		return -1;
+	struct vq_plan *p = vq_trainer_plan(s, active_updates(s), applies(s, s->step));
+	if (p == NULL)
+		return -1;
+	s->metrics = vq_train_metrics(p->graph, s->t, s->metric);
+	vq_sums_names(s);
+	if (vq_sums_open(s, &s->window, "window") < 0 || vq_sums_open(s, &s->epoch, "epoch") < 0)
+		return -1;
+	if (vq_trainer_open_eval(s) < 0)
+		return -1;
+	s->started = s->window_time = vq_now();
+	s->window_step = s->step;
+	return 0;
+}
+
+static void
+close_trainer(struct vq_trainer *s)
+{
+	for (int i = 0; i < s->variants; i++)
+		vq_plan_free(s->variant[i].plan);
+	vq_plan_free(s->eval);
+	vq_plan_free(s->eval_rest);
+	vq_loader_free(s->loader);
+	vq_dataset_close(s->data);
+	vq_dataset_close(s->val);
+	free(s->memory);
+}
+
+/* --- telling ------------------------------------------------------------- */
+
+static double
+elapsed(const struct vq_trainer *s)
+{
+	return s->counters->elapsed_s + vq_now() - s->started;
+}
+
+static int
+write_row(struct vq_trainer *s, const char *split, const char **name, const double *value, int n)
+{
+	struct vq_metrics row = {
+		.stage = s->t->name, .split = split, .step = s->step,
+		.epoch = (double)s->step / (double)s->per_epoch, .time_s = elapsed(s),
+		.samples_per_s = s->speed, .lr = (double)s->lr[0], .n = n, .name = name, .value = value,
+	};
+
+	return vq_run_metrics(s->r->run, &row, s->d);
+}
+
+/* Metrics of the window, code use of the epoch so far. */
+static int
+write_window(struct vq_trainer *s)
+{
+	const char *name[VQ_MAX_COLUMNS];
+	double value[VQ_MAX_COLUMNS], now = vq_now();
+	struct vq_sums both = { .sum = s->window.sum };
+
+	memcpy(both.hits, s->epoch.hits, sizeof(both.hits));
+	s->speed = (double)(s->step - s->window_step) * (double)s->t->data.batch / (now - s->window_time);
+	int n = vq_sums_read(s, &both, name, value);
+	int error = write_row(s, "train", name, value, n);
+	vq_sums_clear(s, &s->window);
+	s->window_step = s->step;
+	s->window_time = now;
+	return error;
+}
+
+/* "loss 0.0312  recon_loss 0.0281  codes 211/256 ppl 143  lr 3.0e-04" */
+static void
+describe(const struct vq_trainer *s, const char *const *name, const double *value, int n, struct vq_text *out)
+{
+	for (int i = 0; i < s->metrics; i++)
+		vq_text_add(out, "%s%s %.4g", i ? "  " : "", name[i], value[i]);
+	for (int c = 0; c < s->t->ncodes && s->metrics + 2 * c + 1 < n; c++)
+		vq_text_add(out, "  codes %.0f/%lld ppl %.0f", value[s->metrics + 2 * c],
+		    (long long)s->t->codes[c].size, value[s->metrics + 2 * c + 1]);
+}
+
+static void
+show_progress(struct vq_trainer *s)
+{
+	const char *name[VQ_MAX_COLUMNS];
+	double value[VQ_MAX_COLUMNS], now = vq_now();
+	struct vq_text text = { 0 };
+	int64_t done = s->step - s->window_step;
+
+	if (!vq_run_progress_due(s->r->run))
+		return;
+	int n = vq_sums_read(s, &s->epoch, name, value);
+	describe(s, name, value, n, &text);
+	vq_text_add(&text, "  lr %.1e", (double)s->lr[0]);
+	double speed = done > 0 && now - s->window_time > 1 ?
+	    (double)done * (double)s->t->data.batch / (now - s->window_time) : s->speed;
+	bool epochs = s->t->epochs > 0;
+	vq_run_progress(s->r->run, &(struct vq_progress_now){
+		.stage = s->t->name, .epoch = epochs ? epoch_of(s, s->step - 1) + 1 : 0,
+		.epochs = epochs ? s->t->epochs : 0,
+		.step = epochs ? s->step - epoch_of(s, s->step - 1) * s->per_epoch : s->step,
+		.steps = epochs ? s->per_epoch : s->steps, .text = text.s, .samples_per_s = speed,
+		.elapsed_s = elapsed(s),
+		.left_s = speed > 0 ? (double)(s->steps - s->step) * (double)s->t->data.batch / speed : -1 });
+	vq_text_free(&text);
+}
+
+/* A codebook of which little is used is named, with what helps. */
+static void
+warn_of_collapse(struct vq_trainer *s, const double *value)
+{
+	for (int c = 0; c < s->t->ncodes; c++) {
+		double used = value[s->metrics + 2 * c], size = (double)s->t->codes[c].size;
+		if (used >= 0.25 * size)
+			continue;
+		vq_run_say(s->r->run, "%s: only %.0f of %.0f codes are in use (codebook collapse); "
+		    "the ema_codebook block starts from data and restarts dead codes, "
+		    "fewer codes or a smaller dim also help", s->t->codes[c].value, used, size);
+	}
+}
+
+/* --- saving -------------------------------------------------------------- */
+
+static int
+save(struct vq_trainer *s, const char *file)
+{
+	struct vq_meta meta = { 0 };
+	struct vq_text resolved = { 0 };
+	double before = s->counters->elapsed_s;
+	char number[32];
+
+	vq_model_print(s->r->model, &resolved);
+	vq_meta_set(&meta, "format", "vqgraph");
+	vq_meta_set(&meta, "format_version", "1");
+	vq_meta_set(&meta, "config", resolved.s);
+	vq_meta_set(&meta, "stage", s->t->name);
+	snprintf(number, sizeof(number), "%lld", (long long)s->step);
+	vq_meta_set(&meta, "step", number);
+	snprintf(number, sizeof(number), "%lld", (long long)epoch_of(s, s->step));
+	vq_meta_set(&meta, "epoch", number);
+	snprintf(number, sizeof(number), "%lld", (long long)(s->step % s->per_epoch * s->t->data.batch));
+	vq_meta_set(&meta, "data_position", number);
+	snprintf(number, sizeof(number), "%llu", (unsigned long long)s->r->seed);
+	vq_meta_set(&meta, "seed", number);
+	snprintf(number, sizeof(number), "%.3f", elapsed(s));
+	vq_meta_set(&meta, "elapsed_s", number);
+	s->counters->elapsed_s = 0;	/* a time is no training state: the metadata has it */
+	char *path = vq_run_path(s->r->run, "checkpoints/%s", file);
+	int error = vq_checkpoint_save(path, s->r->vars, true, &meta, s->d);
+	s->counters->elapsed_s = before;
+	free(path);
+	vq_meta_free(&meta);
+	vq_text_free(&resolved);
+	return error;
+}
+
+static int
+save_last(struct vq_trainer *s)
+{
+	char file[64];
+
+	if (save(s, "last.safetensors") < 0)
+		return -1;
+	if (s->t->keep_every == 0 || s->step % s->t->keep_every != 0)
+		return 0;
+	snprintf(file, sizeof(file), "step-%lld.safetensors", (long long)s->step);
+	return save(s, file);
+}
+
+/* --- an epoch's end ------------------------------------------------------ */
+
+/* The metric that says which checkpoint is the best: what early stopping watches,
+ * or the first that is reported. */
+static int
+judge(struct vq_trainer *s, const char *const *name, const double *value, int n, bool *stop)
+{
+	const char *watched = s->t->stop_metric ? s->t->stop_metric : name[0];
+	double now = vq_metric_find(name, value, n, watched);
+	struct vq_counters *c = s->counters;
+
+	if (isnan(now) && s->t->stop_metric) {
+		vq_error(s->d, VQ_CONFIG, NULL, "stop: '%s' is not among the metrics of validation", watched);
+		return -1;
+	}
+	bool better = now < c->best;
+	c->bad = better ? 0 : c->bad + 1;
+	c->plateau_bad = better ? 0 : c->plateau_bad + 1;
+	for (int k = 0; k < s->t->updates; k++) {
+		const struct vq_update *u = &s->t->update[k];
+		if (strcmp(u->schedule->name, "plateau") != 0 || c->plateau_bad <= (double)u->sched.patience)
+			continue;
+		c->plateau = fmax(c->plateau * u->sched.factor, 1e-12);
+		c->plateau_bad = 0;
+		break;
+	}
+	*stop = s->t->stop_metric && c->bad >= (double)s->t->stop_patience;
+	if (!better)
+		return 0;
+	c->best = now;
+	return save(s, "best.safetensors");
+}
+
+static int
+end_epoch(struct vq_trainer *s, bool *stop)
+{
+	const char *name[VQ_MAX_COLUMNS];
+	double value[VQ_MAX_COLUMNS];
+	struct vq_text text = { 0 };
+	char label[32];
+	int n = vq_sums_read(s, &s->epoch, name, value), error = 0;
+
+	if (s->window.sum[s->metrics] > 0)
+		error = write_window(s);
+	describe(s, name, value, n, &text);
+	warn_of_collapse(s, value);
+	if (s->t->validate.source && error == 0) {
+		n = vq_trainer_validate(s, name, value);
+		vq_text_add(&text, "  | val ");
+		describe(s, name, value, n, &text);
+		error = write_row(s, "val", name, value, n);
+	}
+	vq_run_progress_line(s->r->run, "epoch %lld  %s  %.0f samples/s", (long long)epoch_of(s, s->step), text.s,
+	    s->speed);
+	vq_text_free(&text);
+	vq_sums_clear(s, &s->epoch);
+	if (error == 0 && s->t->validate.source)
+		error = judge(s, name, value, n, stop);
+	snprintf(label, sizeof(label), "epoch-%03lld", (long long)epoch_of(s, s->step));
+	if (error == 0)
+		error = vq_trainer_show(s, label);
+	if (error == 0)
+		error = vq_run_plot(s->r->run, s->d);
+	s->window_time = vq_now();
+	return error;
+}
+
+/* --- a step -------------------------------------------------------------- */
+
+/* Names the step and the first node whose result is not finite. */
+static int
+not_finite(struct vq_trainer *s, struct vq_plan *p)
+{
+	const struct vq_graph *g = p->graph;
+	struct vq_diag *e;
+
+	for (int i = 0; i < s->r->vars->count; i++) {
+		const struct vq_var *v = &s->r->vars->var[i];
+		if (v->kind != VQ_PARAM || vq_view_finite(&(struct vq_view){ v->data, &v->type }))
+			continue;
+		e = vq_error(s->d, VQ_NOT_FINITE, NULL, "step %lld of stage %s: parameter %s is not finite",
+		    (long long)s->step + 1, s->t->name, v->name);
+		vq_help(e, "a smaller learning rate, a warm-up or clip in the update may help; "
+		    "the last checkpoint is from before");
+		return -1;
+	}
+	int node = vq_plan_first_not_finite(p, s->r->seed, (uint64_t)s->step);
+	const struct vq_range *at = NULL;
+	if (node >= 0 && g->node[node].origin != VQ_NONE)
+		at = &g->origin[g->node[node].origin].at;
+	e = vq_error(s->d, VQ_NOT_FINITE, at, "step %lld of stage %s: the loss is not finite",
+	    (long long)s->step + 1, s->t->name);
+	if (node >= 0)
+		vq_note(e, NULL, "the first node whose result is not finite is %s%s%s", g->node[node].op->name,
+		    at ? " in " : "", at ? g->origin[g->node[node].origin].path : "");
+	if (node >= 0)
+		vq_origin_notes(g, g->node[node].origin, e);
+	vq_help(e, "a smaller learning rate, a warm-up or clip in the update may help; "
+	    "the last checkpoint is from before this step");
+	return -1;
+}
+
+static int
+one_step(struct vq_trainer *s)
+{
+	const void *field[VQ_MAX_FIELDS];
+	int64_t n = vq_loader_next(s->loader, field);
+	struct vq_plan *p = vq_trainer_plan(s, active_updates(s), applies(s, s->step));
+
+	if (p == NULL)
+		return -1;
+	vq_assert(n == s->t->data.batch);
+	set_rates(s);
+	vq_trainer_bind(p, s->data, field);
+	if (!vq_plan_run_guarded(p, s->r->seed, (uint64_t)s->step))
+		return not_finite(s, p);
+	vq_sums_add(s, &s->window, p, n);
+	vq_sums_add(s, &s->epoch, p, n);
+	s->step++;
+	return 0;
+}
+
+/* Pictures at steps 1, 2, 4, 8, ...: the beginning is where most happens. */
+static int
+show_early(struct vq_trainer *s)
+{
+	char label[32];
+
+	if ((s->step & (s->step - 1)) != 0)
+		return 0;
+	snprintf(label, sizeof(label), "step-%06lld", (long long)s->step);
+	return vq_trainer_show(s, label);
+}
+
+static int
+after_step(struct vq_trainer *s, bool *stop)
+{
+	int error = show_early(s);
+
+	if (error == 0 && s->step % s->t->log_every == 0)
+		error = write_window(s);
+	if (error == 0 && (s->step % s->per_epoch == 0 || s->step == s->steps)) {
+		error = end_epoch(s, stop);
+		if (error == 0)
+			error = save_last(s);
+		if (s->step % s->per_epoch == 0)
+			vq_loader_start(s->loader, (uint64_t)epoch_of(s, s->step), 0);
+	} else if (error == 0 && (*s->r->save || (s->t->keep_every > 0 && s->step % s->t->keep_every == 0))) {
+		*s->r->save = 0;
+		error = save_last(s);
+	}
+	show_progress(s);
+	return error;
+}
+
+/* Why training ends before its last step: a signal, the time, a limit of steps. */
+static bool
+is_stopped(const struct vq_trainer *s)
+{
+	int64_t limit = s->r->o->max_steps;
+
+	return *s->r->signal || (s->r->deadline > 0 && vq_now() >= s->r->deadline) ||
+	    (limit > 0 && s->step >= limit);
+}
+
+static int
+train(struct vq_trainer *s)
+{
+	bool stop = false;
+	int error = 0;
+
+	if (s->counters->bad >= (double)s->t->stop_patience && s->t->stop_metric)
+		return 0;		/* resumed after it had stopped by itself */
+	vq_loader_start(s->loader, (uint64_t)epoch_of(s, s->step), s->step % s->per_epoch);
+	while (error == 0 && s->step < s->steps && !stop && !is_stopped(s)) {
+		error = one_step(s);
+		if (error == 0)
+			error = after_step(s, &stop);
+	}
+	s->waited = vq_loader_waited(s->loader);
+	if (error == 0 && s->step % s->per_epoch != 0 && s->step < s->steps)
+		error = save_last(s);
+	return error;
+}
+
+int
+vq_train_run(const struct vq_stage_run *r, const struct vq_train *t, struct vq_diags *d)
+{
+	struct vq_trainer s = { .r = r, .t = t, .d = d };
+	int error = open_trainer(&s);
+
+	if (error == 0) {
+		const char *before = r->resumed ? vq_meta_get(r->resumed, "elapsed_s") : NULL;
+		s.counters->elapsed_s = before ? strtod(before, NULL) : vq_now() - r->started;
+		vq_run_say(r->run, "stage %s: %lld samples of %s, %lld steps of %lld, arena %.1f MB, from step %lld",
+		    t->name, (long long)s.data->count, s.data->where, (long long)s.steps,
+		    (long long)t->data.batch, (double)s.memory_bytes / 1e6, (long long)s.step);
+		error = train(&s);
+	}
+	close_trainer(&s);
+	return error < 0 ? (int)vq_diags_status(d) : *r->signal ? SIGNALLED + *r->signal : 0;
+}

@@ -1,0 +1,107 @@
+/*
+ * train_eval -- validation, and pictures of what the model makes of images
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/image.h"
+#include "engine/train_private.h"
+
+enum { SHOWN = 16 };
+
+static struct vq_plan *
+eval_plan(struct vq_trainer *s, int64_t batch)
+{
+	struct vq_compile how = { .threads = s->r->o->threads };
+	struct vq_graph *g = vq_eval_graph(s->r->model, s->t, batch, s->d);
+
+	if (g == NULL)
+		return NULL;
+	if (vq_trainer_check_inputs(s, g, s->val, batch) < 0 ||
+	    vq_vars_bind(s->r->vars, g, s->r->seed, s->d) < 0) {
+		vq_graph_free(g);
+		return NULL;
+	}
+	return vq_compile(g, &how, s->d);
+}
+
+int
+vq_trainer_open_eval(struct vq_trainer *s)
+{
+	const struct vq_data_spec *spec = s->t->validate.source ? &s->t->validate : &s->t->data;
+
+	if (s->t->validate.source == NULL && s->t->show == NULL)
+		return 0;
+	if ((s->val = vq_dataset_open(spec, s->d)) == NULL)
+		return -1;
+	int64_t batch = spec->batch < s->val->count ? spec->batch : s->val->count;
+	if ((s->eval = eval_plan(s, batch)) == NULL)
+		return -1;
+	vq_trainer_attach(s, s->eval, s->t->average > 0);
+	int64_t rest = s->val->count % batch;
+	if (rest == 0 || s->t->validate.source == NULL)
+		return 0;
+	if ((s->eval_rest = eval_plan(s, rest)) == NULL)
+		return -1;
+	return vq_trainer_attach(s, s->eval_rest, s->t->average > 0);
+}
+
+int
+vq_trainer_validate(struct vq_trainer *s, const char **name, double *value)
+{
+	int64_t batch = s->t->validate.batch < s->val->count ? s->t->validate.batch : s->val->count, n;
+	struct vq_loader *l = vq_loader_new(s->val, batch, false, true, s->r->seed);
+	const void *field[VQ_MAX_FIELDS];
+	struct vq_sums sums = { .sum = vq_alloc_array((size_t)s->metrics + 1, sizeof(double)) };
+
+	for (int c = 0; c < s->t->ncodes; c++)
+		sums.hits[c] = vq_alloc_array((size_t)s->t->codes[c].size, sizeof(int64_t));
+	vq_loader_start(l, 0, 0);
+	while ((n = vq_loader_next(l, field)) > 0) {
+		struct vq_plan *p = n == batch ? s->eval : s->eval_rest;
+		vq_trainer_bind(p, s->val, field);
+		vq_plan_run(p, s->r->seed, (uint64_t)s->step);
+		vq_sums_add(s, &sums, p, n);
+	}
+	vq_loader_free(l);
+	int count = vq_sums_read(s, &sums, name, value);
+	free(sums.sum);
+	for (int c = 0; c < s->t->ncodes; c++)
+		free(sums.hits[c]);
+	return count;
+}
+
+int
+vq_trainer_show(struct vq_trainer *s, const char *label)
+{
+	uint32_t index[4096];
+	void *data[VQ_MAX_FIELDS] = { NULL };
+	struct vq_view shown;
+	int image, error;
+
+	if (s->t->show == NULL || s->eval == NULL || (image = vq_dataset_field(s->val, "image")) < 0)
+		return 0;
+	int64_t batch = s->t->validate.source ? s->t->validate.batch : s->t->data.batch;
+	if (batch > s->val->count)
+		batch = s->val->count;
+	if (batch > (int64_t)VQ_COUNT(index))
+		return 0;
+	for (int64_t i = 0; i < batch; i++)
+		index[i] = (uint32_t)i;
+	for (int f = 0; f < s->val->fields; f++) {
+		data[f] = vq_alloc_array((size_t)batch, vq_type_bytes(&s->val->field[f].type));
+		s->val->kind->gather(s->val, f, index, batch, data[f]);
+	}
+	vq_trainer_bind(s->eval, s->val, (const void *const *)data);
+	vq_plan_run(s->eval, s->r->seed, (uint64_t)s->step);
+	vq_plan_output(s->eval, s->t->show, &shown);
+	struct vq_type type = *shown.type;
+	struct vq_view original = { data[image], &type };
+	char *path = vq_run_path(s->r->run, "samples/%s-%s.png", s->t->name, label);
+	error = vq_image_pairs(path, &original, &shown, batch < SHOWN ? batch : SHOWN, s->val->lo, s->val->hi, s->d);
+	free(path);
+	for (int f = 0; f < s->val->fields; f++)
+		free(data[f]);
+	return error;
+}

@@ -1,0 +1,129 @@
+/*
+ * train_plans -- the plans of a training stage, in one memory
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/plan.h"
+#include "engine/train_private.h"
+
+static int
+attach(struct vq_trainer *s, struct vq_plan *p)
+{
+	if (p)
+		vq_plan_attach(p, s->r->vars, s->memory);
+	return p != NULL;
+}
+
+static void
+bind_scalars(struct vq_trainer *s, struct vq_plan *p)
+{
+	char name[32];
+
+	for (int k = 0; k < s->t->updates; k++) {
+		snprintf(name, sizeof(name), "lr.%d", k);
+		vq_plan_input(p, name, &s->lr[k]);
+		snprintf(name, sizeof(name), "count.%d", k);
+		vq_plan_input(p, name, &s->count[k]);
+	}
+}
+
+int
+vq_trainer_attach(struct vq_trainer *s, struct vq_plan *p, bool average)
+{
+	p->average = average;
+	if (p->arena_bytes > s->memory_bytes) {
+		free(s->memory);
+		s->memory = vq_plan_alloc_arena(p->arena_bytes);
+		s->memory_bytes = p->arena_bytes;
+		for (int i = 0; i < s->variants; i++)
+			if (attach(s, s->variant[i].plan))
+				bind_scalars(s, s->variant[i].plan);
+		attach(s, s->eval);
+		attach(s, s->eval_rest);
+	}
+	attach(s, p);
+	bind_scalars(s, p);
+	return 0;
+}
+
+struct vq_plan *
+vq_trainer_plan(struct vq_trainer *s, unsigned active, bool apply)
+{
+	struct vq_compile how = { .threads = s->r->o->threads };
+
+	for (int i = 0; i < s->variants; i++)
+		if (s->variant[i].active == active && s->variant[i].apply == apply)
+			return s->variant[i].plan;
+	struct vq_graph *g = vq_train_graph(s->r->model, s->t, s->t->data.batch, active, apply, s->d);
+	if (g == NULL)
+		return NULL;
+	if (vq_trainer_check_inputs(s, g, s->data, s->t->data.batch) < 0 ||
+	    vq_vars_bind(s->r->vars, g, s->r->seed, s->d) < 0) {
+		vq_graph_free(g);
+		return NULL;
+	}
+	struct vq_plan *p = vq_compile(g, &how, s->d);
+	if (p == NULL)
+		return NULL;
+	vq_assert(s->variants < VQ_MAX_VARIANTS);
+	vq_trainer_attach(s, p, false);
+	s->variant[s->variants++] = (struct vq_variant){ active, apply, p };
+	return p;
+}
+
+void
+vq_trainer_bind(struct vq_plan *p, const struct vq_dataset *data, const void *const *field)
+{
+	for (int f = 0; f < data->fields; f++)
+		vq_plan_input(p, data->field[f].name, field[f]);
+}
+
+/* The type of a batch of one field. */
+static struct vq_type
+batch_type(const struct vq_field *f, int64_t batch)
+{
+	struct vq_type t = f->type;
+
+	memmove(t.shape.dim + 1, t.shape.dim, sizeof(*t.shape.dim) * (VQ_MAX_RANK - 1));
+	t.shape.dim[0] = batch;
+	t.shape.rank++;
+	return t;
+}
+
+static bool
+is_ours(const char *input)
+{
+	return strncmp(input, "lr.", 3) == 0 || strncmp(input, "count.", 6) == 0;
+}
+
+int
+vq_trainer_check_inputs(struct vq_trainer *s, const struct vq_graph *g, const struct vq_dataset *data,
+    int64_t batch)
+{
+	int error = 0;
+
+	for (vq_id v = 0; v < g->values; v++) {
+		const struct vq_value *in = &g->value[v];
+		char wants[VQ_TYPE_STR], gives[VQ_TYPE_STR];
+		if (in->kind != VQ_INPUT || is_ours(in->name))
+			continue;
+		int f = vq_dataset_field(data, in->name);
+		if (f < 0) {
+			struct vq_diag *e = vq_error(s->d, VQ_CONFIG, &in->where,
+			    "graph %s has an input '%s', which the data %s does not give", g->name, in->name, data->name);
+			for (f = 0; f < data->fields; f++)
+				vq_note(e, NULL, "%s gives %s, %s a sample", data->name, data->field[f].name,
+				    vq_type_str(&data->field[f].type, gives));
+			error = -1;
+			continue;
+		}
+		struct vq_type t = batch_type(&data->field[f], batch);
+		if (!vq_type_equal(&t, &in->type)) {
+			vq_error(s->d, VQ_CONFIG, &in->where, "input '%s' is %s, but the data %s gives %s", in->name,
+			    vq_type_str(&in->type, wants), data->name, vq_type_str(&t, gives));
+			error = -1;
+		}
+	}
+	return error;
+}

@@ -1,0 +1,81 @@
+/*
+ * train_private -- what the files of the training stage share
+ */
+#ifndef VQ_ENGINE_TRAIN_PRIVATE_H
+#define VQ_ENGINE_TRAIN_PRIVATE_H
+
+#include "engine/checkpoint.h"
+#include "engine/stage.h"
+
+enum { VQ_MAX_VARIANTS = 2 * (VQ_MAX_UPDATES + 1), VQ_MAX_COLUMNS = VQ_MAX_REPORTS + 2 * VQ_MAX_CODES };
+
+/* Sums over some steps, kept as variables so that a checkpoint has them. */
+struct vq_sums {
+	double *sum;			/* by metric, then the number of samples */
+	int64_t *hits[VQ_MAX_CODES];	/* by code: how often */
+};
+
+/* Counters of a stage, kept as a variable too; all are exact in a double. */
+struct vq_counters {
+	double best;			/* best value of the watched validation metric */
+	double bad;			/* validations since */
+	double plateau_bad;		/* the same since the last fall of a plateau schedule */
+	double plateau;			/* factor of plateau schedules */
+	double elapsed_s;		/* of earlier sessions */
+};
+
+struct vq_trainer {
+	const struct vq_stage_run *r;
+	const struct vq_train *t;
+	struct vq_diags *d;
+
+	struct vq_dataset *data, *val;
+	struct vq_loader *loader;
+	int64_t per_epoch;		/* steps */
+	int64_t steps;			/* of the stage */
+	int64_t step;			/* done so far */
+
+	struct vq_variant { unsigned active; bool apply; struct vq_plan *plan; } variant[VQ_MAX_VARIANTS];
+	int variants;
+	struct vq_plan *eval, *eval_rest;	/* a whole batch, the last one */
+	void *memory;
+	int64_t memory_bytes;
+	float lr[VQ_MAX_UPDATES], count[VQ_MAX_UPDATES];
+
+	const char *metric[VQ_MAX_REPORTS];
+	int metrics;
+	const char *use_name[2 * VQ_MAX_CODES];
+	struct vq_sums window, epoch;
+	struct vq_counters *counters;
+	int64_t window_step;		/* where the window began */
+	double window_time, started, speed;
+	double waited;
+};
+
+/* The plan of one step with these updates on; made when first asked for. */
+struct vq_plan *vq_trainer_plan(struct vq_trainer *s, unsigned active, bool apply);
+/* Makes plans runnable in the memory that all of them share. */
+int vq_trainer_attach(struct vq_trainer *s, struct vq_plan *p, bool average);
+/* Binds the fields of a batch to the graph's inputs of the same names. */
+void vq_trainer_bind(struct vq_plan *p, const struct vq_dataset *data, const void *const *field);
+/* -1 after an error when the graph's inputs are not what the data gives. */
+int vq_trainer_check_inputs(struct vq_trainer *s, const struct vq_graph *g, const struct vq_dataset *data,
+    int64_t batch);
+
+int  vq_sums_open(struct vq_trainer *s, struct vq_sums *u, const char *what);
+void vq_sums_add(const struct vq_trainer *s, struct vq_sums *u, const struct vq_plan *p, int64_t samples);
+void vq_sums_clear(const struct vq_trainer *s, struct vq_sums *u);
+void vq_sums_names(struct vq_trainer *s);
+/* Means, then codes_used and perplexity of each codebook; returns how many.  Names
+ * live as long as the trainer's stage. */
+int  vq_sums_read(const struct vq_trainer *s, const struct vq_sums *u, const char **name, double *value);
+double vq_metric_find(const char *const *name, const double *value, int n, const char *wanted);
+
+/* Means over the validation set into name and value; returns how many, -1 after errors. */
+int vq_trainer_validate(struct vq_trainer *s, const char **name, double *value);
+/* Writes samples/<stage>-<label>.png when the stage shows something. */
+int vq_trainer_show(struct vq_trainer *s, const char *label);
+/* Opens the evaluation side; with no `validate`, only what `show` needs. */
+int vq_trainer_open_eval(struct vq_trainer *s);
+
+#endif

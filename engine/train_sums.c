@@ -1,0 +1,142 @@
+/*
+ * train_sums -- metrics averaged and codes counted over steps
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/train_private.h"
+
+/* A variable of the stage; one that a checkpoint left with another shape is an error. */
+static void *
+stage_var(struct vq_trainer *s, const char *what, enum vq_dtype dtype, int64_t n)
+{
+	char *name = vq_asprintf("progress.%s.%s", s->t->name, what);
+	struct vq_type t = vq_type_of(dtype, 1, &n);
+	struct vq_var *v = vq_vars_find(s->r->vars, name);
+
+	if (v == NULL)
+		v = vq_vars_add(s->r->vars, name, VQ_STATE, &t);
+	if (!vq_type_equal(&v->type, &t)) {
+		char was[VQ_TYPE_STR], is[VQ_TYPE_STR];
+		vq_error(s->d, VQ_CHECKPOINT, NULL, "the checkpoint has %s as %s, this stage as %s", name,
+		    vq_type_str(&v->type, was), vq_type_str(&t, is));
+		v = NULL;
+	}
+	free(name);
+	return v ? v->data : NULL;
+}
+
+int
+vq_sums_open(struct vq_trainer *s, struct vq_sums *u, const char *what)
+{
+	char part[64];
+
+	u->sum = stage_var(s, what, VQ_F64, s->metrics + 1);
+	for (int c = 0; c < s->t->ncodes; c++) {
+		snprintf(part, sizeof(part), "%s.codes.%d", what, c);
+		u->hits[c] = stage_var(s, part, VQ_I64, s->t->codes[c].size);
+		if (u->hits[c] == NULL)
+			return -1;
+	}
+	if (s->counters == NULL) {
+		s->counters = stage_var(s, "counters", VQ_F64, sizeof(*s->counters) / sizeof(double));
+		if (s->counters && s->counters->plateau == 0)	/* new: never 0 later */
+			*s->counters = (struct vq_counters){ .best = INFINITY, .plateau = 1 };
+	}
+	return u->sum && s->counters ? 0 : -1;
+}
+
+void
+vq_sums_clear(const struct vq_trainer *s, struct vq_sums *u)
+{
+	memset(u->sum, 0, sizeof(*u->sum) * (size_t)(s->metrics + 1));
+	for (int c = 0; c < s->t->ncodes; c++)
+		memset(u->hits[c], 0, sizeof(**u->hits) * (size_t)s->t->codes[c].size);
+}
+
+void
+vq_sums_add(const struct vq_trainer *s, struct vq_sums *u, const struct vq_plan *p, int64_t samples)
+{
+	struct vq_view v;
+
+	for (int i = 0; i < s->metrics; i++)
+		u->sum[i] += (double)samples * vq_plan_scalar(p, s->metric[i]);
+	u->sum[s->metrics] += (double)samples;
+	for (int c = 0; c < s->t->ncodes; c++) {
+		if (!vq_plan_output(p, s->t->codes[c].value, &v))
+			continue;
+		const int32_t *code = v.data;
+		int64_t n = vq_shape_count(&v.type->shape);
+		for (int64_t i = 0; i < n; i++)
+			if (code[i] >= 0 && code[i] < s->t->codes[c].size)
+				u->hits[c][code[i]]++;
+	}
+}
+
+/* How many codes occurred, and two to the entropy of their distribution. */
+static void
+codebook_use(const int64_t *hits, int64_t size, double *used, double *perplexity)
+{
+	double total = 0, entropy = 0;
+
+	*used = 0;
+	for (int64_t i = 0; i < size; i++)
+		total += (double)hits[i];
+	for (int64_t i = 0; i < size; i++) {
+		double p = (double)hits[i] / total;
+		*used += hits[i] > 0;
+		entropy -= hits[i] > 0 ? p * log(p) : 0;
+	}
+	*perplexity = total > 0 ? exp(entropy) : 0;
+}
+
+/* "codes_used" for a single codebook; with several, "<value's step>.codes_used". */
+static const char *
+use_name(const struct vq_trainer *s, int c, const char *what)
+{
+	const char *value = s->t->codes[c].value, *dot = strrchr(value, '.');
+
+	if (s->t->ncodes == 1)
+		return what;
+	return vq_arena_printf(&s->r->vars->arena, "%.*s.%s", dot ? (int)(dot - value) : (int)strlen(value),
+	    value, what);
+}
+
+int
+vq_sums_read(const struct vq_trainer *s, const struct vq_sums *u, const char **name, double *value)
+{
+	double samples = u->sum[s->metrics];
+	int n = 0;
+
+	for (; n < s->metrics; n++) {
+		name[n] = s->metric[n];
+		value[n] = u->sum[n] / samples;
+	}
+	for (int c = 0; c < s->t->ncodes; c++) {
+		name[n] = s->use_name[2 * c];
+		name[n + 1] = s->use_name[2 * c + 1];
+		codebook_use(u->hits[c], s->t->codes[c].size, &value[n], &value[n + 1]);
+		n += 2;
+	}
+	return n;
+}
+
+void
+vq_sums_names(struct vq_trainer *s)
+{
+	for (int c = 0; c < s->t->ncodes; c++) {
+		s->use_name[2 * c] = use_name(s, c, "codes_used");
+		s->use_name[2 * c + 1] = use_name(s, c, "perplexity");
+	}
+}
+
+double
+vq_metric_find(const char *const *name, const double *value, int n, const char *wanted)
+{
+	for (int i = 0; i < n; i++)
+		if (strcmp(name[i], wanted) == 0)
+			return value[i];
+	return NAN;
+}
