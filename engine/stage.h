@@ -63,6 +63,7 @@ struct vq_train {
 	struct vq_codes codes[VQ_MAX_CODES];
 	int ncodes;
 	const char *show;		/* value shown under the originals, or NULL */
+	const char *keep;		/* further value that evaluation gives, or NULL */
 	int64_t epochs;			/* one of epochs and steps is given */
 	int64_t steps;
 	int64_t log_every;		/* steps between rows of metrics */
@@ -76,8 +77,12 @@ struct vq_train {
 /* Reads a `data:` map; -1 after errors. */
 int vq_data_read(const struct vq_model *m, const struct vq_tree *tree, struct vq_data_spec *spec,
     struct vq_diags *d);
+/* Reads `report` and `codes` of a stage, where there; -1 after errors. */
+int vq_reports_read(const struct vq_model *m, const struct vq_tree *stage, struct vq_train *t,
+    struct vq_diags *d);
 /* Reads stage i of the model; -1 after errors. */
 int vq_train_read(const struct vq_model *m, int i, struct vq_train *t, struct vq_diags *d);
+void vq_train_free(struct vq_train *t);
 /* The stage by name, or VQ_NONE with an error that lists them. */
 int vq_stage_find(const struct vq_model *m, const char *name, struct vq_diags *d);
 

@@ -78,6 +78,8 @@ add_outputs(struct vq_graph *g, const struct vq_train *t, bool training)
 		error |= want_output(g, "minimize", t->update[k].minimize);
 	if (t->show && !training)
 		error |= want_output(g, "show", t->show);
+	if (t->keep)
+		error |= want_output(g, "value", t->keep);
 	return error;
 }
 
@@ -90,7 +92,8 @@ drop_outputs(struct vq_graph *g, const struct vq_train *t, bool training)
 	for (int i = 0; i < g->outputs; i++) {
 		const struct vq_output *o = &g->output[i];
 		bool scalar = vq_shape_count(&g->value[o->value].type.shape) == 1;
-		bool read = scalar || (!training && t->show && strcmp(o->name, t->show) == 0);
+		bool read = scalar || (!training && t->show && strcmp(o->name, t->show) == 0) ||
+		    (t->keep && strcmp(o->name, t->keep) == 0);
 		for (int c = 0; c < t->ncodes; c++)
 			read |= strcmp(o->name, t->codes[c].value) == 0;
 		if (read)

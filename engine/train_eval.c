@@ -72,6 +72,40 @@ vq_trainer_validate(struct vq_trainer *s, const char **name, double *value)
 	return count;
 }
 
+static bool
+same_as_image(const struct vq_dataset *d, const struct vq_shape *batch)
+{
+	const struct vq_shape *one = &d->field[vq_dataset_field(d, "image")].type.shape;
+
+	return one->rank == 3 && memcmp(one->dim, batch->dim + 1, 3 * sizeof(*one->dim)) == 0;
+}
+
+/* samples/<stage>-<label>.png: originals above what the model made of them. */
+static int
+write_pairs(struct vq_trainer *s, const char *label, const float *original, const struct vq_view *shown,
+    int64_t n)
+{
+	const struct vq_shape *shape = &shown->type->shape;
+	struct vq_pictures p = { .data = original, .n = n, .lo = s->val->lo, .hi = s->val->hi };
+	struct vq_image im = { 0 };
+
+	if (shape->rank != 4 || shown->type->dtype != VQ_F32 || !same_as_image(s->val, shape)) {
+		vq_error(s->d, VQ_CONFIG, NULL, "show: %s is no picture of the size of the data's", s->t->show);
+		return -1;
+	}
+	p.h = shape->dim[1];
+	p.w = shape->dim[2];
+	p.c = shape->dim[3];
+	int error = vq_image_pairs(&im, &p, shown->data, 0, 0, s->d);
+	if (error == 0) {
+		char *path = vq_run_path(s->r->run, "samples/%s-%s.png", s->t->name, label);
+		error = vq_image_write_png(path, &im, s->d);
+		free(path);
+	}
+	vq_image_free(&im);
+	return error;
+}
+
 int
 vq_trainer_show(struct vq_trainer *s, const char *label)
 {
@@ -96,11 +130,7 @@ vq_trainer_show(struct vq_trainer *s, const char *label)
 	vq_trainer_bind(s->eval, s->val, (const void *const *)data);
 	vq_plan_run(s->eval, s->r->seed, (uint64_t)s->step);
 	vq_plan_output(s->eval, s->t->show, &shown);
-	struct vq_type type = *shown.type;
-	struct vq_view original = { data[image], &type };
-	char *path = vq_run_path(s->r->run, "samples/%s-%s.png", s->t->name, label);
-	error = vq_image_pairs(path, &original, &shown, batch < SHOWN ? batch : SHOWN, s->val->lo, s->val->hi, s->d);
-	free(path);
+	error = write_pairs(s, label, data[image], &shown, batch < SHOWN ? batch : SHOWN);
 	for (int f = 0; f < s->val->fields; f++)
 		free(data[f]);
 	return error;

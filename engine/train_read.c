@@ -320,6 +320,19 @@ read_validate(const struct vq_model *m, const struct vq_tree *t, struct vq_train
 }
 
 int
+vq_reports_read(const struct vq_model *m, const struct vq_tree *stage, struct vq_train *t, struct vq_diags *d)
+{
+	const struct vq_tree *part;
+
+	if ((part = vq_tree_get(stage, "report")) != NULL &&
+	    (t->reports = read_names(m, part, t->report, VQ_MAX_REPORTS, d)) < 0)
+		return -1;
+	if ((part = vq_tree_get(stage, "codes")) != NULL)
+		return read_codes(m, part, t, d);
+	return 0;
+}
+
+int
 vq_train_read(const struct vq_model *m, int i, struct vq_train *t, struct vq_diags *d)
 {
 	const struct vq_tree *stage = vq_model_stage(m, i), *part;
@@ -347,19 +360,24 @@ vq_train_read(const struct vq_model *m, int i, struct vq_train *t, struct vq_dia
 		vq_error(d, VQ_CONFIG, &stage->at, "a training stage needs data");
 		error = -1;
 	}
-	if ((part = vq_tree_get(stage, "report")) != NULL) {
-		t->reports = read_names(m, part, t->report, VQ_MAX_REPORTS, d);
-		error |= t->reports < 0;
-	}
+	error |= vq_reports_read(m, stage, t, d);
 	if ((part = vq_tree_get(stage, "validate")) != NULL)
 		error |= read_validate(m, part, t, d);
-	if ((part = vq_tree_get(stage, "codes")) != NULL)
-		error |= read_codes(m, part, t, d);
 	if ((part = vq_tree_get(stage, "show")) != NULL)
 		error |= read_show(m, part, t, d);
 	if ((part = vq_tree_get(stage, "stop")) != NULL)
 		error |= read_stop(m, part, t, d);
 	return error ? -1 : 0;
+}
+
+void
+vq_train_free(struct vq_train *t)
+{
+	for (int k = 0; k < t->updates; k++) {
+		free(t->update[k].train);
+		free(t->update[k].no_decay);
+	}
+	t->updates = 0;
 }
 
 int
