@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "datasets/images.h"
-#include "engine/compile.h"
+#include "engine/threads.h"
 #include "engine/rng.h"
 
 enum {

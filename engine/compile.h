@@ -6,6 +6,7 @@
 
 #include "engine/graph.h"
 #include "engine/op.h"
+#include "engine/threads.h"
 #include "engine/vars.h"
 
 struct vq_compile {
@@ -83,10 +84,5 @@ double vq_node_bytes(const struct vq_graph *g, int node);
 void vq_plan_profile(struct vq_plan *p, uint64_t seed, uint64_t step, double *time);
 /* Runs node by node and returns the first whose output is not finite, or -1. */
 int vq_plan_first_not_finite(struct vq_plan *p, uint64_t seed, uint64_t step);
-
-/* Threads to use: --threads, OMP_NUM_THREADS, affinity mask, container quota. */
-int vq_threads(void);
-void vq_threads_set(int n);		/* 0: choose */
-const char *vq_threads_why(void);
 
 #endif
