@@ -1,7 +1,7 @@
 /* Every file of ops/, by name: X(matmul) stands for vq_ops_matmul[] in ops/matmul.c. */
 #define VQ_OPLIST(X) \
 	X(unary) X(binary) X(compare) X(where) X(fused) X(cast) \
-	X(reduce) X(reshape) X(transpose) X(broadcast) X(concat) X(slice) X(pad) \
+	X(reduce) X(argmax) X(reshape) X(transpose) X(broadcast) X(concat) X(slice) X(pad) \
 	X(matmul) X(conv2d) X(pool2d) X(resize) \
 	X(softmax) X(norm) X(loss) X(cross_entropy) \
 	X(lookup) X(nearest) X(count) X(one_hot) X(straight_through) X(stop) \
