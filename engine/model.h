@@ -42,6 +42,10 @@ struct vq_size {
 };
 /* The free size names of a graph ("batch"), in order; returns how many. */
 int vq_model_free_sizes(const struct vq_model *m, const char *graph, const char **names, int max);
+/* Input i of a graph as declared: its name, NULL past the last; its rank; by axis the name
+ * of the free size that stands there, or NULL. */
+const char *vq_model_input(const struct vq_model *m, const char *graph, int i, int *rank,
+    const char *size[VQ_MAX_RANK]);
 
 /*
  * Expands one graph: inputs, parameters and state as leaves, steps as nodes, the
