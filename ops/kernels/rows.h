@@ -23,7 +23,8 @@ vq_rows_team(int threads, int64_t elements)
 struct vq_rows_adam {
 	float keep;		/* what decoupled decay leaves of the parameter */
 	float decay;		/* of the coupled kind: added to the gradient */
-	float beta1, beta2;
+	float beta1, fresh1;	/* beta and 1 - beta, each rounded once */
+	float beta2, fresh2;
 	float rate;		/* lr / (1 - beta1^t) */
 	float root;		/* 1 / sqrt(1 - beta2^t) */
 	float eps;
@@ -62,7 +63,7 @@ struct vq_rows {
 	void (*center_grad)(float *dx, const float *g, const float *y, const float *r,
 	    const float *mg, const float *mgy, int64_t n, int64_t w);
 
-	/* Outputs may be the inputs of the same name; v of sgd may be NULL (no momentum). */
+	/* Outputs may be the inputs of the same name. */
 	void (*adam)(const struct vq_rows_adam *o, const float *const in[4], float *const out[3], int64_t n);
 	void (*sgd)(const struct vq_rows_sgd *o, const float *const in[3], float *const out[2], int64_t n);
 

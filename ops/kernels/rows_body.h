@@ -299,13 +299,12 @@ adam(const struct vq_rows_adam *opt, const float *const in[4], float *const out[
 	const struct vq_rows_adam o = *opt;
 	const float *p = in[0], *grad = in[1], *m = in[2], *v = in[3];
 	float *p1 = out[0], *m1 = out[1], *v1 = out[2];
-	float fresh1 = 1.0f - o.beta1, fresh2 = 1.0f - o.beta2;
 
 #pragma omp simd
 	for (int64_t i = 0; i < n; i++) {
 		float g = grad[i] + o.decay * p[i];
-		float a = o.beta1 * m[i] + fresh1 * g;
-		float b = o.beta2 * v[i] + fresh2 * (g * g);
+		float a = o.beta1 * m[i] + o.fresh1 * g;
+		float b = o.beta2 * v[i] + o.fresh2 * (g * g);
 		float next = o.keep * p[i] - o.rate * a / (sqrtf(b) * o.root + o.eps);
 		p1[i] = next;
 		m1[i] = a;
@@ -322,12 +321,6 @@ sgd(const struct vq_rows_sgd *opt, const float *const in[3], float *const out[2]
 	/* The step is lr (a g + b velocity). */
 	float a = o.nesterov ? 1.0f : 0.0f, b = o.nesterov ? o.momentum : 1.0f;
 
-	if (v == NULL) {
-#pragma omp simd
-		for (int64_t i = 0; i < n; i++)
-			p1[i] = p[i] - o.lr * (grad[i] + o.decay * p[i]);
-		return;
-	}
 #pragma omp simd
 	for (int64_t i = 0; i < n; i++) {
 		float g = grad[i] + o.decay * p[i];
