@@ -30,7 +30,7 @@ struct reader {
 	struct vq_diags *diags;
 	unsigned char *bytes;
 	size_t size;
-	bool gzip;
+	bool gzip, ended;	/* ended: inflate saw the end, its check sum was right */
 	z_stream z;
 	size_t at;		/* not gzip: read so far */
 };
@@ -91,6 +91,7 @@ reader_get(struct reader *r, void *out, size_t n, size_t *got)
 		int rc = inflate(&r->z, Z_NO_FLUSH);
 
 		done += piece - r->z.avail_out;
+		r->ended |= rc == Z_STREAM_END;
 		if (rc == Z_STREAM_END || rc == Z_BUF_ERROR)
 			break;
 		if (rc == Z_MEM_ERROR)
@@ -136,6 +137,8 @@ reader_end(struct reader *r)
 	left = r->size - (r->gzip ? (size_t)(r->z.next_in - r->bytes) : r->at);
 	if (got > 0)
 		return damaged(r, "goes on after the elements that its header announces");
+	if (r->gzip && !r->ended)
+		return damaged(r, "cut short: the end of its gzip data is missing");
 	if (left > 0)
 		return damaged(r, "has %zu bytes after the end of its gzip data", left);
 	return 0;
