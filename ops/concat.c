@@ -16,9 +16,9 @@ static const struct vq_param params[] = {
 };
 
 static int
-axis_of(const void *params, int rank)
+axis_of(const void *p, int rank)
 {
-	int64_t a = ((const struct concat *)params)->axis;
+	int64_t a = ((const struct concat *)p)->axis;
 
 	return (int)(a < 0 ? a + rank : a);
 }
