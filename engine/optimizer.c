@@ -228,7 +228,7 @@ clip(struct vq_graph *g, const struct vq_update *u, int k, vq_id *grads, int n)
 {
 	char name[32];
 	vq_id norm = global_norm(g, grads, n);
-	vq_id scale = VQ_EMIT2(g, "min", vq_scalar_like(g, norm, 1),
+	vq_id scale = VQ_EMIT2(g, "minimum", vq_scalar_like(g, norm, 1),
 	    vq_div(g, vq_scalar_like(g, norm, u->clip), vq_offset(g, norm, 1e-6)), " ");
 
 	for (int i = 0; i < n; i++)
