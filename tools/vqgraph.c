@@ -12,23 +12,6 @@
 #include "tools/cli.h"
 #include "tools/commands.h"
 
-int vq_cmd_data(int argc, char **argv);		/* tools/data.c */
-
-static const char *const data_also[] = { "dataset", "datasets", "download", "fetch", NULL };
-static const char *const data_examples[] = {
-	"vqgraph data list", "every source, the files it wants and where it is looked for",
-	"vqgraph data fetch mnist", "downloads, checks SHA-256, and puts it where runs find it",
-	NULL
-};
-static const struct vq_command vq_command_data = {
-	.name = "data",
-	.args = "list | fetch NAME | verify NAME",
-	.doc = "lists, downloads and verifies datasets",
-	.examples = data_examples,
-	.also = data_also,
-	.raw = vq_cmd_data,
-};
-
 #define DECLARE(name) extern const struct vq_command vq_command_##name;
 #define ROW(name) &vq_command_##name,
 VQ_COMMANDS(DECLARE)
