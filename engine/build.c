@@ -133,15 +133,16 @@ vq_sum_to(struct vq_graph *g, vq_id a, const struct vq_shape *to)
 {
 	if (a == VQ_NONE)
 		return a;
-	struct vq_shape from = g->value[a].type.shape;
-	int lead = from.rank - to->rank;
+	/* A copy: `to` may be a value's own, and adding nodes moves the values. */
+	struct vq_shape from = g->value[a].type.shape, shape = *to;
+	int lead = from.rank - shape.rank;
 	unsigned axes = 0;
 
 	vq_assert(lead >= 0);
 	for (int i = 0; i < from.rank; i++)
-		if (i < lead || (to->dim[i - lead] == 1 && from.dim[i] != 1))
+		if (i < lead || (shape.dim[i - lead] == 1 && from.dim[i] != 1))
 			axes |= 1u << i;
-	return vq_reshape(g, vq_sum(g, a, axes, true), to);
+	return vq_reshape(g, vq_sum(g, a, axes, true), &shape);
 }
 
 vq_id
@@ -155,5 +156,7 @@ vq_cast(struct vq_graph *g, vq_id a, enum vq_dtype to)
 vq_id
 vq_fill(struct vq_graph *g, const struct vq_type *t, double x)
 {
-	return vq_broadcast_to(g, vq_graph_scalar(g, t->dtype, x), &t->shape);
+	struct vq_shape shape = t->shape;
+
+	return vq_broadcast_to(g, vq_graph_scalar(g, t->dtype, x), &shape);
 }
