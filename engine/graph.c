@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/build.h"
 #include "engine/op.h"
 #include "ops/kernels/ewise.h"
 
@@ -267,7 +268,7 @@ vq_graph_store(struct vq_graph *g, vq_id leaf, vq_id value)
 	if (leaf == VQ_NONE || value == VQ_NONE)
 		return;
 	if (is_leaf_memory(g, value))		/* another store may overwrite it first */
-		value = vq_graph_add(g, vq_op_find("copy"), NULL, &value, 1);
+		value = vq_unary(g, "copy", value);
 	vq_assert(g->value[leaf].kind == VQ_PARAM || g->value[leaf].kind == VQ_STATE);
 	vq_assert(vq_type_equal(&g->value[leaf].type, &g->value[value].type));
 	for (int i = 0; i < g->stores; i++)

@@ -12,6 +12,7 @@ struct vq_var {
 	struct vq_type type;
 	struct vq_init init;
 	void *data;			/* 64-byte aligned */
+	bool loaded;			/* its value came from a file */
 };
 
 struct vq_vars {

@@ -77,7 +77,7 @@ draw(uint64_t *state, uint64_t n)
 }
 
 static const char *const unaries[] = { "tanh", "relu", "neg", "sigmoid", "square", "gelu", "silu", "abs" };
-static const char *const binaries[] = { "add", "sub", "mul", "max", "min" };
+static const char *const binaries[] = { "add", "sub", "mul", "maximum", "minimum" };
 
 static struct vq_type
 random_type(uint64_t *s)
