@@ -153,8 +153,8 @@ fetch(struct vq_cli *c, const struct options *o)
 	if (k == NULL || vq_fetch_source(k, &how, &folder, &c->d) < 0)
 		return vq_diags_status(&c->d);
 	printf("%s\n", folder);
-	if (o->to != NULL)
-		vq_notice(c, "to be found there, VQGRAPH_DATA=%s must be set, or data/ be meant", o->to);
+	if (o->to != NULL && strcmp(o->to, "data") != 0 && strcmp(o->to, "data/") != 0)
+		vq_notice(c, "runs find it there when VQGRAPH_DATA=%s is set", o->to);
 	free(folder);
 	return VQ_OK;
 }
