@@ -51,6 +51,7 @@ static const struct vq_param power_params[] = {
 	static void ref_##fn(const struct vq_call *c) { vq_single_ref(c, describe_##fn); }
 #define PLAIN(fn, code) DESCRIBE(fn, code) KERNELS(fn)
 
+PLAIN(copy, VQ_EW_COPY)
 PLAIN(neg, VQ_EW_NEG)
 PLAIN(abs, VQ_EW_ABS)
 PLAIN(sign, VQ_EW_SIGN)
@@ -134,6 +135,7 @@ chain(struct vq_grad *d, vq_id f)
 	d->din[0] = vq_mul(d->to, d->dout[0], f);
 }
 
+static void grad_copy(struct vq_grad *d) { d->din[0] = d->dout[0]; }
 static void grad_neg(struct vq_grad *d) { d->din[0] = vq_neg(d->to, d->dout[0]); }
 static void grad_zero(struct vq_grad *d) { d->din[0] = VQ_NONE; }
 static void grad_abs(struct vq_grad *d) { chain(d, vq_unary(d->to, "sign", d->in[0])); }
@@ -346,6 +348,7 @@ static const struct vq_example powers[] = {
 
 extern const struct vq_op vq_ops_unary[];
 const struct vq_op vq_ops_unary[] = {
+	ROW(copy, grad_copy, any, "x", ALSO("identity", "clone")),
 	ROW(neg, grad_neg, any, "-x", ALSO("negative", "negate", "minus")),
 	ROW(abs, grad_abs, any, "absolute value; its derivative at 0 is 0", ALSO("absolute")),
 	ROW(sign, grad_zero, any, "-1, 0 or 1; no gradient passes", ALSO("sgn")),
