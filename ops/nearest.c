@@ -125,18 +125,17 @@ search_panel(const struct vq_call *c, const struct packed *p, struct search *s, 
 	float *y[VQ_GEMM_MR_MAX];
 	int64_t off = 0;
 	struct vq_gemm_tile t = { .segs = 1, .len = p->d, .step = 1, .off = &off,
-	    .b = p->panel + panel * nr * p->d, .cols = nr, .add = true };
+	    .b = p->panel + panel * nr * p->d, .cols = nr };
 
 	for (int64_t i = 0; i < n; i += mr) {
 		t.rows = (int)(n - i < mr ? n - i : mr);
 		for (int r = 0; r < mr; r++) {
 			a[r] = x + (i + (r < t.rows ? r : t.rows - 1)) * p->d;
 			y[r] = score + r * nr;
-			for (int j = 0; j < nr; j++)
-				y[r][j] = p->norm[panel * nr + j];
 		}
 		p->micro->tile(&t, a, y);
-		rows->take_less(s->best + i * nr, s->panel + i * nr, score, (int32_t)panel, (int64_t)t.rows * nr);
+		rows->take_less(s->best + i * nr, s->panel + i * nr, score, p->norm + panel * nr,
+		    (int32_t)panel, t.rows, nr);
 	}
 }
 

@@ -67,8 +67,9 @@ struct vq_rows {
 	void (*adam)(const struct vq_rows_adam *o, const float *const in[4], float *const out[3], int64_t n);
 	void (*sgd)(const struct vq_rows_sgd *o, const float *const in[3], float *const out[2], int64_t n);
 
-	/* Where score[i] < best[i]: best[i] = score[i], at[i] = mark. */
-	void (*take_less)(float *best, int32_t *at, const float *score, int32_t mark, int64_t n);
+	/* Over rows of n: where score + norm[j] < best, best becomes that sum and at mark. */
+	void (*take_less)(float *best, int32_t *at, const float *score, const float *norm,
+	    int32_t mark, int64_t rows, int64_t n);
 };
 
 extern const struct vq_rows vq_rows_portable, vq_rows_avx2, vq_rows_avx512;

@@ -13,6 +13,7 @@
 #define INLINE static inline __attribute__((always_inline))
 
 typedef float vf __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
+typedef int32_t vi __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
 
 enum { LANES = VECTOR_BYTES / 4, CHAINS = 4, BLOCK = 2048, COLUMNS = 512, COLUMN_ROWS = 32 };
 
@@ -332,14 +333,27 @@ sgd(const struct vq_rows_sgd *opt, const float *const in[3], float *const out[2]
 
 /* --- nearest -------------------------------------------------------------- */
 
+/* Written out in vectors: a compiler makes branches of the selections, and they
+ * are never the same twice. */
 static void
-take_less(float *best, int32_t *at, const float *score, int32_t mark, int64_t n)
+take_less(float *best, int32_t *at, const float *score, const float *norm,
+    int32_t mark, int64_t rows, int64_t n)
 {
-#pragma omp simd
-	for (int64_t i = 0; i < n; i++) {
-		bool less = score[i] < best[i];
-		at[i] = less ? mark : at[i];
-		best[i] = less ? score[i] : best[i];
+	for (int64_t r = 0; r < rows; r++, best += n, at += n, score += n) {
+		int64_t j = 0;
+
+		for (; j + LANES <= n; j += LANES) {
+			vf s = *(const vf *)(score + j) + *(const vf *)(norm + j), b = *(vf *)(best + j);
+			vi less = (vi)(s < b), a = *(vi *)(at + j);
+
+			*(vi *)(at + j) = (less & mark) | (~less & a);
+			*(vf *)(best + j) = (vf)((less & (vi)s) | (~less & (vi)b));
+		}
+		for (; j < n; j++)
+			if (score[j] + norm[j] < best[j]) {
+				best[j] = score[j] + norm[j];
+				at[j] = mark;
+			}
 	}
 }
 
