@@ -61,7 +61,7 @@ grid_start(struct vq_image *out, struct grid *g, const struct vq_pictures *p, in
 	g->tile_h = p->h * g->zoom + GAP;
 	g->columns = columns > 0 ? (columns < p->n ? columns : p->n) : square_columns(p->n, g);
 
-	int64_t rows = (p->n + g->columns - 1) / g->columns;
+	int64_t rows = (p->n - 1) / g->columns + 1;
 	int64_t row_h = g->pairs ? 2 * g->tile_h + PAIR_GAP - GAP : g->tile_h;
 	int64_t last_gap = g->pairs ? PAIR_GAP - GAP : 0;
 
