@@ -68,7 +68,8 @@ run(const struct vq_call *c)
 }
 
 static const struct vq_example examples[] = {
-	{ "x=f32[2,3]", "to=f32" },
+	{ "x=f32[2,3]", "to=f32", .no_gradient = true, .doc = "rounds in an f64 graph" },
+	{ "x=f32[2,3]", "to=f64", .no_gradient = true },
 	{ "x=f32[2,3](-9,9)", "to=i32" },
 	{ "x=i32[20](-9,9)", "to=f32" },
 	{ "x=bool[20](0,2)", "to=f32" },

@@ -327,6 +327,13 @@ sigmoid(double x)
 	return x < 0 ? exp(x) / (1 + exp(x)) : 1 / (1 + exp(-x));
 }
 
+/* Roots as sqrt has them: NaN below zero, also for -infinity. */
+static double
+power(double a, double p)
+{
+	return p == 0.5 ? sqrt(a) : p == -0.5 ? 1 / sqrt(a) : pow(a, p);
+}
+
 static double
 eval_activation(enum vq_ew op, double a, double p, double q)
 {
@@ -342,7 +349,7 @@ eval_activation(enum vq_ew op, double a, double p, double q)
 	case VQ_EW_GELU_TANH: return a * sigmoid(1.5957691216057308 * (a + 0.044715 * a * a * a));
 	case VQ_EW_CLAMP: a = a < p ? p : a; return a > q ? q : a;
 	case VQ_EW_AFFINE: return p * a + q;
-	default: return pow(a, p);
+	default: return power(a, p);
 	}
 }
 

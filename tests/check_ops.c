@@ -1,0 +1,593 @@
+/*
+ * check_ops -- every op against what it declares, driven by its examples
+ *
+ * For each example: infer's message, or: run against ref on each instruction set
+ * and with 1, 2 and 3 threads (the same bits), in place and with an epilogue where
+ * the op allows it; first and second derivatives against differences in f64.
+ */
+#include <check.h>
+#include <dirent.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/build.h"
+#include "engine/op.h"
+#include "engine/rng.h"
+#include "ops/kernels/kernels.h"
+#include "ops/oplist.h"
+#include "tests/interp.h"
+
+enum { REF_FLOPS = 1000000 };	/* larger examples are not run by ref: it would take minutes */
+
+/* --- an example made ready ----------------------------------------------- */
+
+struct sample {
+	const struct vq_op *op;
+	const struct vq_example *ex;
+	_Alignas(16) char params[1024];
+	int nin, nout;
+	struct vq_type in[VQ_MAX_IN], out[VQ_MAX_OUT];
+	double lo[VQ_MAX_IN], hi[VQ_MAX_IN];
+	void *data[VQ_MAX_IN];	/* as drawn: the same for every run */
+	char *message;		/* why it does not fit, or NULL */
+};
+
+static void *
+room_for(const struct vq_type *t)
+{
+	void *p;
+
+	ck_assert_int_eq(posix_memalign(&p, 64, vq_type_bytes(t) + 1), 0);
+	memset(p, 0x55, vq_type_bytes(t));
+	return p;
+}
+
+/* "a=f32[2,3](0.5,2) b=..." */
+static void
+parse_inputs(struct sample *s)
+{
+	const char *at = s->ex->in;
+
+	while (*at) {
+		int i = s->nin++, used = 0;
+		ck_assert_int_lt(i, VQ_MAX_IN);
+		at = strchr(at, '=');
+		ck_assert_msg(at != NULL, "%s: '%s' has no '='", s->op->name, s->ex->in);
+		at = vq_type_parse(at + 1, &s->in[i]);
+		ck_assert_msg(at != NULL, "%s: '%s' is no list of types", s->op->name, s->ex->in);
+		s->lo[i] = -1;
+		s->hi[i] = 1;
+		if (sscanf(at, "(%lf,%lf)%n", &s->lo[i], &s->hi[i], &used) == 2)
+			at += used;
+		at += strspn(at, " ");
+	}
+}
+
+static void
+infer(struct sample *s)
+{
+	struct vq_infer q = { .params = s->params, .nin = s->nin, .in = s->in, .out = s->out,
+	    .nout = vq_op_outs(s->op), .bad_port = VQ_NONE };
+
+	for (int i = 0; i < q.nout; i++)
+		s->out[i] = s->nin > 0 ? s->in[0] : (struct vq_type){ VQ_F32, { 0 } };
+	if (s->op->infer && s->op->infer(&q) < 0)
+		s->message = q.message;
+	s->nout = q.nout;
+}
+
+static void
+prepare(struct sample *s, const struct vq_op *op, const struct vq_example *ex)
+{
+	char why[VQ_WHY];
+
+	memset(s, 0, sizeof(*s));
+	s->op = op;
+	s->ex = ex;
+	ck_assert_uint_le(op->size, sizeof(s->params));
+	parse_inputs(s);
+	if (!vq_op_variadic(op))
+		ck_assert_msg(s->nin == vq_op_ports(op), "%s: '%s' gives %d inputs of %d", op->name, ex->in,
+		    s->nin, vq_op_ports(op));
+	if (op->params && vq_params_parse(op->params, s->params, ex->params ? ex->params : "", why) < 0)
+		s->message = strdup(why);
+	else
+		infer(s);
+}
+
+/* The same inputs for an example every time, whatever their type. */
+static void
+fill_input(const struct sample *s, int i, const struct vq_view *v)
+{
+	struct vq_rng_key key = { .seed = 11, .purpose = vq_hash_str(s->op->name) + (uint64_t)i };
+	int64_t n = vq_shape_count(&v->type->shape);
+
+	for (int64_t k = 0; k < n; k++) {
+		double x = s->lo[i] + (s->hi[i] - s->lo[i]) * vq_rng_uniform(&key, (uint64_t)k);
+		vq_set(v, k, vq_is_float(v->type->dtype) ? (double)(float)x : floor(x));
+	}
+}
+
+static double
+flops_of(const struct sample *s)
+{
+	struct vq_cost c = { .params = s->params, .nin = s->nin, .nout = s->nout, .in = s->in, .out = s->out,
+	    .threads = 1 };
+
+	if (s->op->flops)
+		return s->op->flops(&c);
+	return (double)vq_shape_count(&s->out[0].shape);
+}
+
+/* --- run against ref ----------------------------------------------------- */
+
+struct arrays {
+	struct vq_view in[VQ_MAX_IN], out[VQ_MAX_OUT];
+	struct vq_type in_type[VQ_MAX_IN], out_type[VQ_MAX_OUT];
+};
+
+/* wide: f64 in place of every f32. */
+static struct arrays *
+arrays_new(const struct sample *s, bool wide)
+{
+	struct arrays *a = vq_alloc(sizeof(*a));
+
+	for (int i = 0; i < s->nin; i++) {
+		a->in_type[i] = s->in[i];
+		if (wide && vq_is_float(s->in[i].dtype))
+			a->in_type[i].dtype = VQ_F64;
+		a->in[i] = (struct vq_view){ room_for(&a->in_type[i]), &a->in_type[i] };
+		if (wide && vq_is_float(s->in[i].dtype))
+			fill_input(s, i, &a->in[i]);
+		else
+			memcpy(a->in[i].data, s->data[i], vq_type_bytes(&s->in[i]));
+	}
+	for (int i = 0; i < s->nout; i++) {
+		a->out_type[i] = s->out[i];
+		if (wide && s->out[i].dtype == VQ_F32)
+			a->out_type[i].dtype = VQ_F64;
+		a->out[i] = (struct vq_view){ room_for(&a->out_type[i]), &a->out_type[i] };
+	}
+	return a;
+}
+
+static void
+arrays_free(const struct sample *s, struct arrays *a)
+{
+	for (int i = 0; i < s->nin; i++)
+		free(a->in[i].data);
+	for (int i = 0; i < s->nout; i++)
+		free(a->out[i].data);
+	free(a);
+}
+
+static void
+call_run(const struct sample *s, struct arrays *a, const struct vq_kernels *k, int threads,
+    const struct vq_ewise *epilogue, const struct vq_view *in, int nin)
+{
+	struct vq_cost cost = { .params = s->params, .nin = s->nin, .nout = s->nout, .in = s->in, .out = s->out,
+	    .epilogue = epilogue, .threads = threads };
+	struct vq_call c = { .params = s->params, .nin = nin, .nout = s->nout, .in = in, .out = a->out,
+	    .epilogue = epilogue, .k = k, .threads = threads, .key = { .seed = 1 } };
+	struct vq_type scratch = { VQ_U8, { 1, { s->op->scratch ? (int64_t)s->op->scratch(&cost) : 0 } } };
+
+	c.scratch = room_for(&scratch);
+	(s->op->run ? s->op->run : s->op->ref)(&c);
+	free(c.scratch);
+}
+
+static double
+largest(const struct vq_view *v)
+{
+	double most = 0;
+
+	for (int64_t i = vq_shape_count(&v->type->shape) - 1; i >= 0; i--)
+		if (isfinite(vq_get(v, i)) && fabs(vq_get(v, i)) > most)
+			most = fabs(vq_get(v, i));
+	return most;
+}
+
+/* Equal up to the tolerance relative to the largest; indices may differ in one of a
+ * thousand, where two candidates are as good as equal. */
+static void
+compare(const struct sample *s, const char *what, const struct vq_view *got, const struct vq_view *want)
+{
+	double tolerance = (s->ex->tolerance > 0 ? s->ex->tolerance : 1e-5) * largest(want) + 1e-30;
+	int64_t n = vq_shape_count(&got->type->shape), wrong = 0, first = -1;
+
+	for (int64_t i = 0; i < n; i++) {
+		double a = vq_get(got, i), b = vq_get(want, i);
+		bool same = vq_is_float(got->type->dtype) ? fabs(a - b) <= tolerance : a == b;
+		if (same || a == b || (isnan(a) && isnan(b)))
+			continue;
+		wrong++;
+		first = first < 0 ? i : first;
+	}
+	if (!vq_is_float(got->type->dtype) && wrong <= n / 1000)
+		return;
+	ck_assert_msg(wrong == 0, "%s %s (%s), %s: %lld of %lld wrong, element %lld is %.9g and not %.9g",
+	    s->op->name, s->ex->in, s->ex->params ? s->ex->params : "", what, (long long)wrong, (long long)n,
+	    (long long)first, vq_get(got, first), vq_get(want, first));
+}
+
+static void
+same_bits(const struct sample *s, const char *what, const struct arrays *a, const struct arrays *b)
+{
+	for (int i = 0; i < s->nout; i++)
+		ck_assert_msg(memcmp(a->out[i].data, b->out[i].data, vq_type_bytes(&s->out[i])) == 0,
+		    "%s %s (%s): output %d differs %s", s->op->name, s->ex->in,
+		    s->ex->params ? s->ex->params : "", i, what);
+}
+
+/* Every output that may take the memory of an input is computed there. */
+static void
+check_inplace(const struct sample *s, const struct arrays *want)
+{
+	for (const char *at = s->op->inplace; at && *at; at += strcspn(at, " "), at += strspn(at, " ")) {
+		int o = 0, i = 0;
+		ck_assert_int_eq(sscanf(at, "%d:%d", &o, &i), 2);
+		if (o >= s->nout || i >= s->nin || s->in[i].dtype != s->out[o].dtype ||
+		    vq_shape_count(&s->in[i].shape) != vq_shape_count(&s->out[o].shape))
+			continue;
+		struct arrays *a = arrays_new(s, false);
+		void *own = a->out[o].data;
+		a->out[o].data = a->in[i].data;
+		call_run(s, a, want ? vq_kernels() : NULL, 2, NULL, a->in, s->nin);
+		same_bits(s, "in place", a, want);
+		a->out[o].data = own;
+		arrays_free(s, a);
+	}
+}
+
+/* relu(y + bias) + y2 while it is written, and after. */
+static void
+check_epilogue(const struct sample *s, const struct arrays *plain)
+{
+	const struct vq_shape *y = &s->out[0].shape;
+	struct vq_type row = { VQ_F32, { 1, { y->rank ? y->dim[y->rank - 1] : 1 } } };
+	struct vq_ewise p = { .nin = 3, .ninstr = 3, .mode = { VQ_EWISE_FULL, VQ_EWISE_ROW, VQ_EWISE_FULL },
+	    .instr = { { .op = VQ_EW_ADD, .a = 0, .b = 1 }, { .op = VQ_EW_RELU, .a = 3 },
+	    { .op = VQ_EW_ADD, .a = 4, .b = 2 } } };
+	struct arrays *a = arrays_new(s, false), *b = arrays_new(s, false);
+	struct vq_view in[VQ_MAX_IN];
+	struct sample extra = *s;
+
+	memcpy(in, a->in, sizeof(in));
+	in[s->nin] = (struct vq_view){ room_for(&row), &row };
+	in[s->nin + 1] = (struct vq_view){ room_for(&s->out[0]), &s->out[0] };
+	extra.lo[0] = -1;
+	extra.hi[0] = 1;
+	fill_input(&extra, 0, &in[s->nin]);
+	fill_input(&extra, 0, &in[s->nin + 1]);
+	call_run(s, a, vq_kernels(), 2, &p, in, s->nin + 2);
+	vq_ewise_reference(&p, (struct vq_view[]){ plain->out[0], in[s->nin], in[s->nin + 1] }, &b->out[0]);
+	compare(s, "with an epilogue", &a->out[0], &b->out[0]);
+	free(in[s->nin].data);
+	free(in[s->nin + 1].data);
+	arrays_free(s, a);
+	arrays_free(s, b);
+}
+
+static void
+check_reference(const struct sample *s, const struct arrays *got, const char *what)
+{
+	struct arrays *f32 = arrays_new(s, false), *f64 = arrays_new(s, true);
+
+	interp_op(s->op, s->params, f32->in, s->nin, f32->out, s->nout, 0);
+	if (!(s->op->flags & VQ_OP_RANDOM))
+		interp_op(s->op, s->params, f64->in, s->nin, f64->out, s->nout, 0);
+	for (int i = 0; i < s->nout; i++) {
+		bool exact = vq_is_float(s->out[i].dtype) && !(s->op->flags & VQ_OP_RANDOM);
+		compare(s, what, &got->out[i], exact ? &f64->out[i] : &f32->out[i]);
+	}
+	arrays_free(s, f32);
+	arrays_free(s, f64);
+}
+
+static void
+check_run(struct sample *s)
+{
+	bool small = flops_of(s) <= REF_FLOPS;
+	struct arrays *first = NULL;
+
+	for (int i = 0; i < s->nin; i++) {
+		s->data[i] = room_for(&s->in[i]);
+		fill_input(s, i, &(struct vq_view){ s->data[i], &s->in[i] });
+	}
+	for (int isa = VQ_ISAS - 1; isa >= 0; isa--) {
+		const struct vq_kernels *k = vq_kernels_of(isa);
+		if (k == NULL)
+			continue;
+		struct arrays *one = arrays_new(s, false);
+		call_run(s, one, k, 1, NULL, one->in, s->nin);
+		for (int threads = 2; threads <= 3; threads++) {
+			struct arrays *more = arrays_new(s, false);
+			call_run(s, more, k, threads, NULL, more->in, s->nin);
+			same_bits(s, "with more threads", one, more);
+			arrays_free(s, more);
+		}
+		if (small)
+			check_reference(s, one, k->name);
+		for (int i = 0; first && !small && i < s->nout; i++)
+			compare(s, k->name, &one->out[i], &first->out[i]);
+		if (first == NULL && k == vq_kernels())
+			check_inplace(s, one);
+		if (first == NULL && (s->op->flags & VQ_OP_EPILOGUE))
+			check_epilogue(s, one);
+		if (first == NULL)
+			first = one;
+		else
+			arrays_free(s, one);
+	}
+	arrays_free(s, first);
+	for (int i = 0; i < s->nin; i++)
+		free(s->data[i]);
+}
+
+/* --- gradients ----------------------------------------------------------- */
+
+/* The example as a graph in f64: a scalar from its outputs with random weights. */
+struct trial {
+	struct vq_diags diags;
+	struct vq_graph *g;
+	vq_id in[VQ_MAX_IN], wrt[VQ_MAX_IN], grad[VQ_MAX_IN];
+	int port[VQ_MAX_IN], wanted;
+	vq_id loss;
+	struct interp *p;
+};
+
+static vq_id
+random_leaf(struct vq_graph *g, const struct vq_type *t, const char *kind, int i)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "%s%d", kind, i);
+	return vq_graph_leaf(g, VQ_INPUT, name, t);
+}
+
+/* sum over i of v[i] . random weights, for those v that are floating */
+static vq_id
+weighted(struct trial *t, const vq_id *v, int n, const char *kind)
+{
+	vq_id total = VQ_NONE;
+
+	for (int i = 0; i < n; i++) {
+		struct vq_type type = t->g->value[v[i]].type;
+		if (!vq_is_float(type.dtype))
+			continue;
+		vq_id x = vq_mul(t->g, v[i], random_leaf(t->g, &type, kind, i));
+		x = vq_sum_all(t->g, x);
+		total = total == VQ_NONE ? x : vq_add(t->g, total, x);
+	}
+	return total;
+}
+
+static void
+differentiate(struct trial *t)
+{
+	ck_assert_msg(vq_gradient(t->g, t->loss, VQ_NONE, t->wrt, t->wanted, t->grad) == 0, "%s",
+	    t->diags.count ? t->diags.diag[0]->message : "no gradient");
+	for (int i = 0; i < t->wanted; i++)
+		ck_assert(vq_type_equal(vq_type_at(t->g, t->grad[i]), vq_type_at(t->g, t->wrt[i])));
+}
+
+/* order 1: the loss is made of the outputs; 2: of their gradients. */
+static bool
+trial_start(struct trial *t, const struct sample *s, int order)
+{
+	vq_id out[VQ_MAX_OUT];
+
+	memset(t, 0, sizeof(*t));
+	t->g = vq_graph_new(s->op->name, &t->diags);
+	for (int i = 0; i < s->nin; i++) {
+		struct vq_type type = s->in[i];
+		if (vq_is_float(type.dtype))
+			type.dtype = VQ_F64;
+		t->in[i] = random_leaf(t->g, &type, "in", i);
+		if (vq_is_float(type.dtype)) {
+			t->port[t->wanted] = i;
+			t->wrt[t->wanted++] = t->in[i];
+		}
+	}
+	vq_id first = vq_graph_add(t->g, s->op, s->params, t->in, s->nin);
+	ck_assert_msg(first != VQ_NONE, "%s does not take f64", s->op->name);
+	for (int i = 0; i < s->nout; i++)
+		out[i] = first + i;
+	t->loss = weighted(t, out, s->nout, "u");
+	if (t->loss == VQ_NONE || t->wanted == 0)
+		return false;
+	differentiate(t);
+	if (order == 2) {
+		vq_id grad[VQ_MAX_IN];
+		memcpy(grad, t->grad, sizeof(grad));
+		t->loss = weighted(t, grad, t->wanted, "v");
+		differentiate(t);
+	}
+	return true;
+}
+
+static void
+trial_fill(struct trial *t, const struct sample *s)
+{
+	t->p = interp_new(t->g);
+	for (vq_id v = 0; v < t->g->values; v++) {
+		struct vq_view view = interp_view(t->p, v);
+		struct vq_rng_key key = { .seed = 5, .purpose = (uint64_t)v };
+		if (t->g->value[v].kind != VQ_INPUT)
+			continue;
+		if (v < s->nin) {
+			fill_input(s, v, &view);
+			continue;
+		}
+		for (int64_t k = vq_shape_count(&view.type->shape) - 1; k >= 0; k--)
+			vq_set(&view, k, 2 * (double)vq_rng_uniform(&key, (uint64_t)k) - 1);
+	}
+}
+
+static void
+trial_end(struct trial *t)
+{
+	if (t->p)
+		interp_free(t->p);
+	vq_graph_free(t->g);
+	vq_diags_free(&t->diags);
+}
+
+static double
+loss_at(struct trial *t, const struct vq_view *x, int64_t k, double value)
+{
+	vq_set(x, k, value);
+	interp_run(t->p);
+	return interp_scalar(t->p, t->loss);
+}
+
+/* The derivative by central differences of the input's element k. */
+static double
+difference(struct trial *t, const struct vq_view *x, int64_t k)
+{
+	const double h = 1e-5;
+	double at = vq_get(x, k);
+	double above = loss_at(t, x, k, at + h), below = loss_at(t, x, k, at - h);
+
+	vq_set(x, k, at);
+	return (above - below) / (2 * h);
+}
+
+/* At most this many elements of an input are varied: evenly spread ones. */
+enum { VARIED = 24 };
+
+static void
+check_derivative(const struct sample *s, int order)
+{
+	struct trial t;
+
+	if (!trial_start(&t, s, order)) {
+		trial_end(&t);
+		return;
+	}
+	trial_fill(&t, s);
+	interp_run(t.p);
+	for (int w = 0; w < t.wanted; w++) {
+		struct vq_view x = interp_view(t.p, t.wrt[w]), g = interp_view(t.p, t.grad[w]);
+		int64_t n = vq_shape_count(&x.type->shape), step = n > VARIED ? n / VARIED : 1;
+		double scale = largest(&g) + 1;
+		for (int64_t k = 0; k < n; k += step) {
+			interp_run(t.p);
+			double want = vq_get(&g, k), got = difference(&t, &x, k);
+			ck_assert_msg(fabs(want - got) <= 2e-6 * scale,
+			    "%s %s (%s): derivative %d of order %d by %s[%lld] is %.9g, differences say %.9g",
+			    s->op->name, s->ex->in, s->ex->params ? s->ex->params : "", w, order,
+			    vq_op_variadic(s->op) ? "x" : s->op->in[t.port[w]], (long long)k, want, got);
+		}
+	}
+	trial_end(&t);
+}
+
+static bool
+is_small(const struct sample *s)
+{
+	for (int i = 0; i < s->nin; i++)
+		if (vq_shape_count(&s->in[i].shape) > VQ_EXAMPLE_CHECK)
+			return false;
+	return flops_of(s) <= REF_FLOPS / 10;
+}
+
+/* --- the tests ----------------------------------------------------------- */
+
+static void
+check_example(const struct vq_op *op, const struct vq_example *ex)
+{
+	struct sample s;
+
+	prepare(&s, op, ex);
+	if (ex->fails || s.message) {
+		ck_assert_msg(s.message != NULL, "%s %s fits, and should fail: %s", op->name, ex->in, ex->fails);
+		ck_assert_msg(ex->fails != NULL, "%s %s does not fit: %s", op->name, ex->in, s.message);
+		ck_assert_str_eq(s.message, ex->fails);
+		free(s.message);
+		return;
+	}
+	check_run(&s);
+	if ((op->grad || op->compose) && !ex->no_gradient && is_small(&s)) {
+		check_derivative(&s, 1);
+		check_derivative(&s, 2);
+	}
+}
+
+START_TEST(each_op)
+{
+	const struct vq_op *op = vq_ops()[_i];
+
+	ck_assert_msg(op->examples && op->examples[0].in, "%s has no example", op->name);
+	ck_assert_msg(op->doc && op->doc[0] && op->doc[strlen(op->doc) - 1] != '.', "%s: doc is one sentence, "
+	    "no full stop", op->name);
+	ck_assert_msg(op->ref || op->compose, "%s has neither ref nor compose", op->name);
+	ck_assert_msg(!(op->flags & VQ_OP_ELEMENTWISE) == !op->ewise, "%s: ELEMENTWISE and ewise go together", op->name);
+	ck_assert(vq_op_find(op->name) == op);
+	for (const struct vq_param *p = op->params; p && p->name; p++)
+		ck_assert_msg(p->doc && p->doc[0], "%s: parameter %s has no doc", op->name, p->name);
+	for (const struct vq_example *ex = op->examples; ex->in; ex++)
+		check_example(op, ex);
+}
+END_TEST
+
+static char *
+read_source(const char *path)
+{
+	char full[512], *text = vq_alloc(1 << 18);
+
+	snprintf(full, sizeof(full), "%s/%s", VQ_SRCDIR, path);
+	FILE *f = fopen(full, "r");
+	ck_assert_msg(f != NULL, "cannot read %s", full);
+	ck_assert_uint_lt(fread(text, 1, (1 << 18) - 1, f), (1 << 18) - 1);
+	fclose(f);
+	return text;
+}
+
+/* Files of ops/, oplist.h and the build's list are the same names. */
+START_TEST(lists_agree)
+{
+#define NAME(file) #file,
+	static const char *const listed[] = { VQ_OPLIST(NAME) };
+	char *makefile = read_source("Makefile.am"), path[300];
+	int files = 0;
+	struct dirent *e;
+
+	for (size_t i = 0; i < VQ_COUNT(listed); i++) {
+		snprintf(path, sizeof(path), "ops/%s.c", listed[i]);
+		ck_assert_msg(strstr(makefile, path) != NULL, "Makefile.am does not name %s", path);
+		free(read_source(path));
+	}
+	DIR *dir = opendir(VQ_SRCDIR "/ops");
+	ck_assert(dir != NULL);
+	while ((e = readdir(dir)) != NULL) {
+		size_t n = strlen(e->d_name);
+		files += n > 2 && strcmp(e->d_name + n - 2, ".c") == 0;
+	}
+	closedir(dir);
+	ck_assert_int_eq(files, (int)VQ_COUNT(listed));
+	free(makefile);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("ops");
+	TCase *ops = tcase_create("each op"), *lists = tcase_create("lists");
+	int n = 0, failed;
+
+	while (vq_ops()[n])
+		n++;
+	tcase_set_timeout(ops, 120);
+	tcase_add_loop_test(ops, each_op, 0, n);
+	tcase_add_test(lists, lists_agree);
+	suite_add_tcase(suite, ops);
+	suite_add_tcase(suite, lists);
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
