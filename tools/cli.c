@@ -410,7 +410,7 @@ take_argument(struct parser *p, char *s)
 {
 	struct vq_cli *c = p->c;
 
-	if ((p->cmd->uses & VQ_C_MODEL) && c->args > 0 && strchr(s, '=')) {
+	if ((p->cmd->uses & VQ_C_MODEL) && c->args >= p->cmd->min_args && strchr(s, '=')) {
 		take_override(p, s);
 		return 0;
 	}
@@ -531,5 +531,6 @@ vq_cli_free(struct vq_cli *c, const struct vq_command *cmd, void *options)
 	free(c->arg);
 	free(c->given);
 	vq_diags_free(&c->d);
+	vq_model_free(c->model);
 	vq_arena_free(&c->arena);
 }

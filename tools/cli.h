@@ -90,6 +90,7 @@ struct vq_cli {
 	bool json, quiet, verbose, help;
 	bool color_out, color_err;
 	const char *line;		/* the whole command line, quoted where a shell needs it */
+	struct vq_model *model;		/* what vq_tool_model loaded: errors point into its text */
 };
 
 enum vq_color { VQ_COLOR_AUTO, VQ_COLOR_ALWAYS, VQ_COLOR_NEVER };

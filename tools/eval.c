@@ -357,8 +357,6 @@ run(struct vq_cli *c, void *options)
 	vq_vars_free(&e.vars);
 	vq_arrays_free(e.input, o->input.count);
 	vq_arrays_free(e.cotangent, o->cotangent.count);
-	if (e.model)
-		vq_model_free(e.model);
 	return vq_diags_status(&c->d);
 }
 

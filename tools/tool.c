@@ -35,7 +35,8 @@ vq_tool_model(struct vq_cli *c)
 	}
 	for (int i = 0; i < c->sets; i++)
 		vq_notice(c, "set %s", c->set[i].text);
-	return vq_model_load(inside, c->set, c->sets, &c->d);
+	c->model = vq_model_load(inside, c->set, c->sets, &c->d);
+	return c->model;
 }
 
 void

@@ -16,7 +16,7 @@ enum { VQ_MAX_SIZES = 16 };
 /* --- models ---------------------------------------------------------------- */
 
 /* The model of argument 0: a file, or a run's folder (its resolved.yaml), with the
- * overrides, which are echoed.  NULL after errors. */
+ * overrides, which are echoed; c frees it.  NULL after errors. */
 struct vq_model *vq_tool_model(struct vq_cli *c);
 /* The graph's name as asked for, or the only one when asked is NULL; NULL after an
  * error that lists them. */

@@ -1,0 +1,391 @@
+/*
+ * bench -- `vqgraph bench`: times a stage's whole training steps on random data
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "engine/stage.h"
+#include "ops/kernels/gemm.h"
+#include "ops/kernels/kernels.h"
+#include "tools/tool.h"
+
+struct options {
+	const char *stage;
+	int64_t steps, warmup, batch, seed;
+	int precision;
+	bool profile, no_fuse;
+};
+
+/* An input of the training graph and the random data it is given. */
+struct feed {
+	const char *name;
+	const struct vq_type *type;
+	void *data;
+	int64_t below;		/* integers are drawn below this */
+};
+
+struct bench {
+	struct vq_cli *c;
+	const struct options *o;
+	struct vq_train t;
+	int64_t batch;
+	struct vq_plan *plan;
+	struct vq_vars vars;
+	struct feed *feed;
+	int feeds;
+	double *ms;
+	double *node_s;		/* by node, all steps; profile only */
+};
+
+/* --- random data ----------------------------------------------------------- */
+
+/* How many values an integer input may have, as its readers tell: a table's rows, a
+ * one-hot's length, a distribution's size.  2 where none does. */
+static int64_t
+range_of(const struct vq_graph *g, vq_id input)
+{
+	int64_t least = 0;
+
+	for (int i = 0; i < g->nodes; i++) {
+		const struct vq_node *n = &g->node[i];
+		int64_t size = 0;
+
+		for (int j = 0; j < n->nin; j++) {
+			const struct vq_shape *first = &vq_type_at(g, n->in[0])->shape;
+
+			if (n->in[j] != input)
+				continue;
+			if (n->op->flags & VQ_OP_ALIAS)
+				size = range_of(g, n->out);
+			else if (strcmp(n->op->name, "lookup") == 0)
+				size = first->dim[0];
+			else if (strcmp(n->op->name, "one_hot") == 0)
+				size = vq_type_at(g, n->out)->shape.dim[vq_type_at(g, n->out)->shape.rank - 1];
+			else if (strncmp(n->op->name, "cross_entropy", 13) == 0 && first->rank > 0)
+				size = first->dim[first->rank - 1];
+		}
+		if (size > 0 && (least == 0 || size < least))
+			least = size;
+	}
+	return least;
+}
+
+static void
+fill_random(const struct feed *f, uint64_t seed)
+{
+	struct vq_rng_key key = { .seed = seed, .purpose = vq_hash_str(f->name) };
+	struct vq_view view = { f->data, f->type };
+	int64_t n = vq_shape_count(&f->type->shape);
+
+	for (int64_t i = 0; i < n; i++)
+		vq_set(&view, i, vq_is_float(f->type->dtype) ? vq_rng_uniform(&key, (uint64_t)i) :
+		    (double)vq_rng_below(&key, (uint64_t)i, (uint64_t)(f->below > 0 ? f->below : 2)));
+}
+
+static void
+make_feeds(struct bench *b)
+{
+	const struct vq_graph *g = b->plan->graph;
+
+	b->feed = vq_alloc_array((size_t)g->values + 1, sizeof(*b->feed));
+	for (vq_id v = 0; v < g->values; v++) {
+		const struct vq_value *val = &g->value[v];
+		struct feed *f = &b->feed[b->feeds];
+
+		if (val->kind != VQ_INPUT)
+			continue;
+		*f = (struct feed){ .name = val->name, .type = &val->type, .below = range_of(g, v) };
+		f->data = vq_alloc_aligned(vq_type_bytes(&val->type));
+		fill_random(f, (uint64_t)b->o->seed);
+		vq_plan_input(b->plan, f->name, f->data);
+		b->feeds++;
+	}
+}
+
+/* What changes from step to step: "lr.<k>" and "count.<k>". */
+static void
+set_schedule(struct bench *b, int64_t step)
+{
+	for (int i = 0; i < b->feeds; i++) {
+		struct vq_view view = { b->feed[i].data, b->feed[i].type };
+		int k;
+
+		if (sscanf(b->feed[i].name, "lr.%d", &k) == 1 && k >= 0 && k < b->t.updates)
+			vq_set(&view, 0, b->t.update[k].opt.lr);
+		else if (strncmp(b->feed[i].name, "count.", 6) == 0)
+			vq_set(&view, 0, (double)step + 1);
+	}
+}
+
+/* --- timing ---------------------------------------------------------------- */
+
+static void
+run_steps(struct bench *b)
+{
+	int64_t warmup = b->o->warmup, all = warmup + b->o->steps;
+
+	b->ms = vq_alloc_array((size_t)b->o->steps, sizeof(*b->ms));
+	b->node_s = vq_alloc_array((size_t)b->plan->steps + 1, sizeof(*b->node_s));
+	for (int64_t i = 0; i < all; i++) {
+		double start;
+
+		set_schedule(b, i);
+		start = vq_now();
+		if (b->o->profile && i >= warmup)
+			vq_plan_profile(b->plan, (uint64_t)b->o->seed, (uint64_t)i, b->node_s);
+		else
+			vq_plan_run(b->plan, (uint64_t)b->o->seed, (uint64_t)i);
+		if (i >= warmup)
+			b->ms[i - warmup] = 1e3 * (vq_now() - start);
+		if (b->c->verbose)
+			vq_notice(b->c, "step %lld: %.2f ms", (long long)i, 1e3 * (vq_now() - start));
+	}
+}
+
+static int
+by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* --- reports --------------------------------------------------------------- */
+
+/* All nodes of one kind. */
+struct kind {
+	const char *name;
+	int nodes;
+	double s, flops, bytes;		/* of one step */
+};
+
+static int
+by_time(const void *a, const void *b)
+{
+	return by_value(&((const struct kind *)b)->s, &((const struct kind *)a)->s);
+}
+
+static struct kind *
+sum_kinds(const struct bench *b, int *count)
+{
+	const struct vq_graph *g = b->plan->graph;
+	struct kind *kind = vq_alloc_array((size_t)g->nodes + 1, sizeof(*kind));
+	int n = 0;
+
+	for (int i = 0; i < g->nodes; i++) {
+		const char *name = g->node[i].op->name;
+		int k = 0;
+
+		while (k < n && strcmp(kind[k].name, name) != 0)
+			k++;
+		n += k == n;
+		kind[k].name = name;
+		kind[k].nodes++;
+		kind[k].s += b->node_s[i] / (double)b->o->steps;
+		kind[k].flops += vq_node_flops(g, i);
+		kind[k].bytes += vq_node_bytes(g, i);
+	}
+	qsort(kind, (size_t)n, sizeof(*kind), by_time);
+	*count = n;
+	return kind;
+}
+
+static json_t *
+profile_json(const struct bench *b)
+{
+	json_t *list = json_array();
+	int n;
+	struct kind *kind = sum_kinds(b, &n);
+	double sum = 0;
+
+	for (int k = 0; k < n; k++)
+		sum += kind[k].s;
+	for (int k = 0; k < n; k++) {
+		json_t *j = json_object();
+
+		json_object_set_new(j, "op", json_string(kind[k].name));
+		json_object_set_new(j, "nodes", json_integer(kind[k].nodes));
+		json_object_set_new(j, "ms", json_real(1e3 * kind[k].s));
+		json_object_set_new(j, "share", vq_json_real(kind[k].s / sum));
+		json_object_set_new(j, "gflops", vq_json_real(kind[k].flops / kind[k].s / 1e9));
+		json_object_set_new(j, "gb_per_s", vq_json_real(kind[k].bytes / kind[k].s / 1e9));
+		json_array_append_new(list, j);
+	}
+	free(kind);
+	return list;
+}
+
+static void
+print_profile(const struct bench *b)
+{
+	static const char *const title[] = { "op", "nodes", "ms", "share", "GFLOP/s", "GB/s" };
+	static const bool right[] = { false, true, true, true, true, true };
+	struct vq_table t = { .columns = VQ_COUNT(title), .title = title, .right = right };
+	struct vq_text out = { 0 };
+	int n;
+	struct kind *kind = sum_kinds(b, &n);
+	double sum = 0;
+
+	for (int k = 0; k < n; k++)
+		sum += kind[k].s;
+	for (int k = 0; k < n; k++) {
+		double s = kind[k].s > 0 ? kind[k].s : INFINITY;
+
+		vq_table_cell(&t, "%s", kind[k].name);
+		vq_table_cell(&t, "%d", kind[k].nodes);
+		vq_table_cell(&t, "%.3f", 1e3 * kind[k].s);
+		vq_table_cell(&t, "%.1f %%", sum > 0 ? 100 * kind[k].s / sum : 0.0);
+		vq_table_cell(&t, "%.1f", kind[k].flops / s / 1e9);
+		vq_table_cell(&t, "%.1f", kind[k].bytes / s / 1e9);
+	}
+	vq_table_end(&t, b->c->color_out, &out);
+	fwrite(out.s, 1, out.len, stdout);
+	vq_text_free(&out);
+	free(kind);
+}
+
+static void
+report(struct bench *b)
+{
+	int64_t n = b->o->steps;
+	double median, flops = vq_plan_flops(b->plan), gflops, roof;
+	json_t *top = json_object(), *ms = json_object();
+	struct rusage usage = { 0 };
+
+	getrusage(RUSAGE_SELF, &usage);		/* before the product that measures the roof */
+	qsort(b->ms, (size_t)n, sizeof(*b->ms), by_value);
+	median = n % 2 ? b->ms[n / 2] : (b->ms[n / 2 - 1] + b->ms[n / 2]) / 2;
+	gflops = flops / (1e6 * median);
+	roof = vq_gemm_roof(b->plan->threads);
+	json_object_set_new(ms, "median", json_real(median));
+	json_object_set_new(ms, "min", json_real(b->ms[0]));
+	json_object_set_new(ms, "max", json_real(b->ms[n - 1]));
+	json_object_set_new(top, "stage", vq_json_text(b->t.name));
+	json_object_set_new(top, "batch", json_integer(b->batch));
+	json_object_set_new(top, "steps", json_integer(n));
+	json_object_set_new(top, "step_ms", ms);
+	json_object_set_new(top, "samples_per_s", vq_json_real((double)b->batch / (1e-3 * median)));
+	json_object_set_new(top, "flops_per_step", json_real(flops));
+	json_object_set_new(top, "gflops", vq_json_real(gflops));
+	json_object_set_new(top, "roof_gflops", vq_json_real(roof));
+	json_object_set_new(top, "share_of_roof", vq_json_real(gflops / roof));
+	json_object_set_new(top, "arena_bytes", json_integer(b->plan->arena_bytes));
+	json_object_set_new(top, "peak_rss_bytes", json_integer((json_int_t)usage.ru_maxrss * 1024));
+	json_object_set_new(top, "threads", json_integer(b->plan->threads));
+	json_object_set_new(top, "isa", json_string(vq_kernels()->name));
+	json_object_set_new(top, "precision", json_string("f32"));
+	if (b->o->profile && b->c->json)
+		json_object_set_new(top, "profile", profile_json(b));
+	vq_tool_json(b->c, top, !b->c->json);
+	if (b->o->profile && !b->c->json)
+		print_profile(b);
+}
+
+/* --- the command ----------------------------------------------------------- */
+
+static int
+find_stage(struct bench *b, const struct vq_model *m)
+{
+	const char *name = b->o->stage;
+	int i;
+
+	if (!name && vq_model_stages(m) == 1)
+		name = vq_model_stage_name(m, 0);
+	if (!name) {
+		struct vq_diag *e = vq_usage_error(b->c, "%s has %d stages: --stage NAME says which",
+		    vq_model_path(m), vq_model_stages(m));
+
+		for (i = 0; i < vq_model_stages(m); i++)
+			vq_detail(e, NULL, "%s", vq_model_stage_name(m, i));
+		return -1;
+	}
+	i = vq_stage_find(m, name, &b->c->d);
+	if (i == VQ_NONE)
+		return -1;
+
+	const struct vq_tree *what = vq_tree_get(vq_model_stage(m, i), "do");
+	if (!what || what->kind != VQ_TREE_SCALAR || strcmp(what->text, "train") != 0) {
+		vq_usage_error(b->c, "stage %s does not train: there is no step to time", name);
+		return -1;
+	}
+	return vq_train_read(m, i, &b->t, &b->c->d);
+}
+
+static int
+run(struct vq_cli *c, void *options)
+{
+	const struct options *o = options;
+	struct bench b = { .c = c, .o = o };
+	struct vq_model *m;
+
+	if (o->precision != 0) {
+		vq_help(vq_usage_error(c, "--precision bf16 is not supported yet"), "leave it out, or use f32");
+		return VQ_USAGE;
+	}
+	vq_threads_set((int)c->threads);
+	m = vq_tool_model(c);
+	if (m && find_stage(&b, m) == 0) {
+		struct vq_compile how = { .threads = vq_threads(), .no_fuse = o->no_fuse };
+
+		b.batch = o->batch ? o->batch : b.t.data.batch;
+		b.plan = vq_train_build(m, &b.t, b.batch, &how, &b.vars, (uint64_t)o->seed, &c->d);
+	}
+	if (b.plan) {
+		make_feeds(&b);
+		run_steps(&b);
+		report(&b);
+	}
+	for (int i = 0; i < b.feeds; i++)
+		free(b.feed[i].data);
+	free(b.feed);
+	free(b.ms);
+	free(b.node_s);
+	vq_plan_free(b.plan);
+	vq_vars_free(&b.vars);
+	vq_train_free(&b.t);
+	return (int)vq_diags_status(&c->d);
+}
+
+static const char *const precisions[] = { "f32", "bf16", NULL };
+static const char *const batch_also[] = { "batch-size", "bs", NULL };
+static const char *const steps_also[] = { "iterations", "repeat", NULL };
+
+#define AT(k, field) .kind = k, .offset = offsetof(struct options, field)
+static const struct vq_opt opts[] = {
+	{ "stage", 0, AT(VQ_O_STRING, stage), "NAME", .doc = "the training stage (may be left out where there is one only)" },
+	{ "steps", 'n', AT(VQ_O_INT, steps), "N", 1, 1e6, .also = steps_also, .doc = "steps that are timed (default 20)" },
+	{ "warmup", 'w', AT(VQ_O_INT, warmup), "W", 0, 1e6, .doc = "steps before them (default 3)" },
+	{ "batch", 'b', AT(VQ_O_INT, batch), "B", 1, 1e9, .also = batch_also, .doc = "batch size (default: the stage's)" },
+	{ "precision", 0, AT(VQ_O_ENUM, precision), "P", .choices = precisions, .doc = "arithmetic: f32 (bf16 is not there yet)" },
+	{ "profile", 0, AT(VQ_O_FLAG, profile), .doc = "time, share, GFLOP/s and GB/s of each kind of node" },
+	{ "seed", 's', AT(VQ_O_INT, seed), "N", 0, 9e15, .doc = "of parameters and data (default 1)" },
+	{ "no-fuse", 0, AT(VQ_O_FLAG, no_fuse), .doc = "without fusing nodes" },
+	{ 0 }
+};
+static const struct options defaults = { .steps = 20, .warmup = 3, .seed = 1 };
+static const char *const examples[] = {
+	"vqgraph bench graphs/vqvae_mnist.yaml --stage vqvae", "step times, samples/s, and the share of the roof",
+	"vqgraph bench model.yaml --stage prior --batch 32 -t 1 --profile", "and where the time goes",
+	NULL
+};
+static const char *const also[] = { "benchmark", "profile", "time", "speed", NULL };
+extern const struct vq_command vq_command_bench;
+const struct vq_command vq_command_bench = {
+	.name = "bench",
+	.args = "FILE [path=value ...]",
+	.doc = "times whole training steps on random data",
+	.about = "Prints one JSON object: step_ms {median, min, max}, samples_per_s, flops_per_step, gflops, roof_gflops "
+	    "(a matrix product measured in the same process), share_of_roof, arena_bytes, peak_rss_bytes, threads, isa, "
+	    "precision. With --profile a table follows, or, with --json, its rows are in the object as `profile`.",
+	.examples = examples,
+	.min_args = 1,
+	.max_args = 1,
+	.uses = VQ_C_MODEL | VQ_C_THREADS | VQ_C_JSON,
+	.opts = opts,
+	.defaults = &defaults,
+	.size = sizeof(struct options),
+	.also = also,
+	.run = run,
+};

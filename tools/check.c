@@ -1,0 +1,268 @@
+/*
+ * check -- `vqgraph check`: everything that can be known of a model without data
+ *
+ * Every graph is expanded and planned in both modes, and so is the training
+ * step of every training stage.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/stage.h"
+#include "tools/tool.h"
+
+struct options {
+	int64_t batch;
+	struct vq_strings size;
+	bool time;
+};
+
+/* What became of one graph. */
+struct result {
+	const char *name, *mode;
+	int64_t batch;
+	int values, nodes;
+	int64_t params, state, arena;
+	double flops, expand_s;
+	struct vq_text passes;		/* "simplify   0.123 ms   45 nodes" lines */
+};
+
+struct check {
+	struct vq_cli *c;
+	const struct options *o;
+	struct vq_model *m;
+	struct result *result;
+	int results, cap;
+	double load_s;
+};
+
+static void
+add_result(struct check *k, struct vq_graph *g, const char *name, const char *mode, int64_t batch, double expand_s)
+{
+	struct result r = { .name = name, .mode = mode, .batch = batch, .expand_s = expand_s };
+	struct vq_compile how = { .threads = (int)k->c->threads, .timings = true, .dump = &r.passes };
+	struct vq_plan *p;
+
+	r.params = vq_graph_elements(g, VQ_PARAM);
+	r.state = vq_graph_elements(g, VQ_STATE);
+	p = vq_compile(g, &how, &k->c->d);
+	if (!p) {
+		vq_text_free(&r.passes);
+		return;
+	}
+	r.values = p->graph->values;
+	r.nodes = p->graph->nodes;
+	r.arena = p->arena_bytes;
+	r.flops = vq_plan_flops(p);
+	vq_plan_free(p);
+	vq_grow(k->result, k->results, k->cap);
+	k->result[k->results++] = r;
+}
+
+static void
+check_graph(struct check *k, const char *name, bool train)
+{
+	struct vq_size size[VQ_MAX_SIZES];
+	int n = vq_tool_sizes(k->c, k->m, name, k->o->batch, &k->o->size, size);
+	double start = vq_now();
+	struct vq_graph *g;
+	int64_t batch = 0;
+
+	if (n < 0)
+		return;
+	for (int i = 0; i < n; i++)
+		if (strcmp(size[i].name, "batch") == 0)
+			batch = size[i].value;
+	g = vq_model_expand(k->m, name, train, size, n, &k->c->d);
+	if (g)
+		add_result(k, g, name, train ? "train" : "eval", batch, vq_now() - start);
+}
+
+/* The training step: forward, backward and updates. */
+static void
+check_stage(struct check *k, int i)
+{
+	const struct vq_tree *stage = vq_model_stage(k->m, i), *what;
+	struct vq_train t = { 0 };
+	struct vq_graph *g;
+	double start = vq_now();
+
+	what = stage->kind == VQ_TREE_MAP ? vq_tree_get(stage, "do") : NULL;
+	if (!what || what->kind != VQ_TREE_SCALAR || strcmp(what->text, "train") != 0)
+		return;
+	if (vq_train_read(k->m, i, &t, &k->c->d) == 0) {
+		int64_t batch = k->o->batch ? k->o->batch : t.data.batch;
+
+		g = vq_train_graph(k->m, &t, batch, (1u << t.updates) - 1, true, &k->c->d);
+		if (g)
+			add_result(k, g, vq_model_stage_name(k->m, i), "step", batch, vq_now() - start);
+	}
+	vq_train_free(&t);
+}
+
+/* --- reports --------------------------------------------------------------- */
+
+static void
+print_table(const struct check *k)
+{
+	static const char *const title[] = { "graph", "mode", "batch", "values", "nodes", "parameters", "state",
+	    "arena", "FLOP" };
+	static const bool right[] = { false, false, true, true, true, true, true, true, true };
+	struct vq_table t = { .columns = VQ_COUNT(title), .title = title, .right = right };
+	struct vq_text out = { 0 };
+	char buf[VQ_NUM_STR];
+
+	for (int i = 0; i < k->results; i++) {
+		const struct result *r = &k->result[i];
+
+		vq_table_cell(&t, "%s", r->name);
+		vq_table_cell(&t, "%s", r->mode);
+		vq_table_cell(&t, r->batch ? "%lld" : "", (long long)r->batch);
+		vq_table_cell(&t, "%d", r->values);
+		vq_table_cell(&t, "%d", r->nodes);
+		vq_table_cell(&t, "%s", vq_count_str(r->params, buf));
+		vq_table_cell(&t, "%s", vq_count_str(r->state, buf));
+		vq_table_cell(&t, "%s", vq_bytes_str((double)r->arena, buf));
+		vq_table_cell(&t, "%s", vq_si_str(r->flops, buf));
+	}
+	vq_table_end(&t, k->c->color_out, &out);
+	vq_text_add(&out, "ok: %s, %d graph%s, %d stage%s\n", vq_model_path(k->m), vq_model_graphs(k->m),
+	    vq_model_graphs(k->m) == 1 ? "" : "s", vq_model_stages(k->m), vq_model_stages(k->m) == 1 ? "" : "s");
+	fwrite(out.s, 1, out.len, stdout);
+	vq_text_free(&out);
+}
+
+static void
+print_times(const struct check *k)
+{
+	printf("\nread and validate %8.3f ms\n", 1e3 * k->load_s);
+	for (int i = 0; i < k->results; i++)
+		printf("%s, %s\nfirst      %8.3f ms\n%s", k->result[i].name, k->result[i].mode,
+		    1e3 * k->result[i].expand_s, k->result[i].passes.s);
+}
+
+static json_t *
+times_of(const struct result *r)
+{
+	json_t *ms = json_object();
+
+	json_object_set_new(ms, "first", json_real(1e3 * r->expand_s));
+	for (const char *s = r->passes.s; s && *s; s += strcspn(s, "\n") + 1) {
+		char name[32];
+		double x;
+
+		if (sscanf(s, "%31s %lf", name, &x) == 2)
+			json_object_set_new(ms, name, json_real(x));
+	}
+	return ms;
+}
+
+static json_t *
+errors_of(const struct vq_diags *d)
+{
+	json_t *list = json_array();
+
+	for (int i = 0; i < d->count; i++) {
+		const struct vq_diag *e = d->diag[i];
+		json_t *j = json_object();
+
+		json_object_set_new(j, "message", vq_json_text(e->message));
+		json_object_set_new(j, "status", json_integer(e->status));
+		if (e->at.source) {
+			json_object_set_new(j, "file", vq_json_text(e->at.source->name));
+			json_object_set_new(j, "line", json_integer(e->at.line));
+			json_object_set_new(j, "column", json_integer(e->at.col));
+			json_object_set_new(j, "end_line", json_integer(e->at.end_line));
+			json_object_set_new(j, "end_column", json_integer(e->at.end_col));
+		}
+		json_array_append_new(list, j);
+	}
+	return list;
+}
+
+static void
+print_json(const struct check *k)
+{
+	json_t *top = json_object(), *graphs = json_array();
+
+	json_object_set_new(top, "file", vq_json_text(k->c->arg[0]));
+	json_object_set_new(top, "ok", json_boolean(k->c->d.count == 0));
+	for (int i = 0; i < k->results; i++) {
+		const struct result *r = &k->result[i];
+		json_t *j = json_object();
+
+		json_object_set_new(j, "name", vq_json_text(r->name));
+		json_object_set_new(j, "mode", json_string(r->mode));
+		json_object_set_new(j, "batch", r->batch ? json_integer(r->batch) : json_null());
+		json_object_set_new(j, "values", json_integer(r->values));
+		json_object_set_new(j, "nodes", json_integer(r->nodes));
+		json_object_set_new(j, "parameters", json_integer(r->params));
+		json_object_set_new(j, "state", json_integer(r->state));
+		json_object_set_new(j, "arena_bytes", json_integer(r->arena));
+		json_object_set_new(j, "flops", json_real(r->flops));
+		if (k->o->time)
+			json_object_set_new(j, "ms", times_of(r));
+		json_array_append_new(graphs, j);
+	}
+	json_object_set_new(top, "graphs", graphs);
+	if (k->o->time)
+		json_object_set_new(top, "load_ms", json_real(1e3 * k->load_s));
+	json_object_set_new(top, "errors", errors_of(&k->c->d));
+	vq_tool_json(k->c, top, k->c->color_out);
+}
+
+static int
+run(struct vq_cli *c, void *options)
+{
+	struct check k = { .c = c, .o = options };
+	double start = vq_now();
+
+	k.m = vq_tool_model(c);
+	k.load_s = vq_now() - start;
+	for (int i = 0; k.m && i < vq_model_graphs(k.m); i++) {
+		check_graph(&k, vq_model_graph_name(k.m, i), false);
+		check_graph(&k, vq_model_graph_name(k.m, i), true);
+	}
+	for (int i = 0; k.m && i < vq_model_stages(k.m); i++)
+		check_stage(&k, i);
+	if (c->json)
+		print_json(&k);
+	else if (!c->d.count && !c->quiet)
+		print_table(&k);
+	if (k.o->time && !c->json && !c->d.count)
+		print_times(&k);
+	for (int i = 0; i < k.results; i++)
+		vq_text_free(&k.result[i].passes);
+	free(k.result);
+	return (int)vq_diags_status(&c->d);
+}
+
+#define AT(k, field) .kind = k, .offset = offsetof(struct options, field)
+static const struct vq_opt opts[] = {
+	{ "batch", 'b', AT(VQ_O_INT, batch), "N", 1, 1e9, .doc = "batch size (default: of the stage that uses the graph, else 1)" },
+	{ "size", 0, AT(VQ_O_LIST, size), "NAME=N", .doc = "another free size (default 1)" },
+	{ "time", 0, AT(VQ_O_FLAG, time), .doc = "milliseconds of reading, expanding and each pass" },
+	{ 0 }
+};
+static const char *const examples[] = {
+	"vqgraph check graphs/vqvae_mnist.yaml", "every graph and training step, with parameters, memory and FLOP",
+	"vqgraph check model.yaml codes=256 --json", "for an editor: errors with file, line and column",
+	NULL
+};
+static const char *const also[] = { "validate", "verify", "lint", "test", NULL };
+extern const struct vq_command vq_command_check;
+const struct vq_command vq_command_check = {
+	.name = "check",
+	.args = "FILE [path=value ...]",
+	.doc = "validates a model file, infers every shape, plans memory; needs no data",
+	.about = "Each graph is expanded as it is for evaluation (eval) and for training (train), and each training "
+	    "stage's whole step, backward pass and updates included (step). Errors of all files come out together. "
+	    "-q prints nothing when all is well.",
+	.examples = examples,
+	.min_args = 1,
+	.max_args = 1,
+	.uses = VQ_C_MODEL | VQ_C_THREADS | VQ_C_JSON,
+	.opts = opts,
+	.size = sizeof(struct options),
+	.also = also,
+	.run = run,
+};
