@@ -520,6 +520,14 @@ gather_index(const struct vq_dataset *d, int f, const uint32_t *index, int64_t n
 		((int32_t *)out)[i] = (int32_t)index[i];
 }
 
+static void
+gather_slowly(const struct vq_dataset *d, int f, const uint32_t *index, int64_t n, void *out)
+{
+	usleep(500);
+	gather_index(d, f, index, n, out);
+}
+
+static const struct vq_source_kind counting_slowly = { .name = "slow", .gather = gather_slowly };
 static const struct vq_source_kind counting = { .name = "counting", .gather = gather_index };
 
 static struct vq_dataset
@@ -610,6 +618,8 @@ START_TEST(loader_at_any_moment)
 	struct vq_dataset d = counting_set(5000);
 	struct vq_loader *l = vq_loader_new(&d, 10, false, true, 0);
 	const void *field[VQ_MAX_FIELDS];
+
+	d.kind = &counting_slowly;
 
 	for (int turn = 0; turn < 50; turn++) {
 		vq_loader_start(l, 0, turn);
