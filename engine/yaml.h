@@ -30,6 +30,10 @@ struct vq_tree {
 struct vq_tree *vq_yaml_read(const char *path, struct vq_arena *a, struct vq_diags *d);
 struct vq_tree *vq_yaml_parse(const char *name, const char *text, size_t len,
     struct vq_arena *a, struct vq_diags *d);
+/* What follows the first `skip` bytes of text, as one value; places and carets are
+ * those of the whole text ("codes=256" from byte 6). */
+struct vq_tree *vq_yaml_value(const char *name, const char *text, size_t skip,
+    struct vq_arena *a, struct vq_diags *d);
 /* MAP: the value of a key, or NULL. */
 struct vq_tree *vq_tree_get(const struct vq_tree *map, const char *key);
 
