@@ -210,7 +210,8 @@ split_exists(const struct vq_data_spec *spec, struct vq_diags *d)
 	if (strcmp(spec->split, "train") == 0 || strcmp(spec->split, "test") == 0)
 		return true;
 
-	struct vq_diag *e = vq_error(d, VQ_CONFIG, spec->at, "'%s' has no split '%s'", spec->source, spec->split);
+	struct vq_diag *e = vq_error(d, VQ_CONFIG, spec->at, "'%s' has no split '%s'",
+	    spec->source, spec->split);
 
 	vq_suggest_start(&near, spec->split);
 	vq_suggest_also(&near, "train", (const char *const[]){ "training", NULL });

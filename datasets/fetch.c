@@ -173,7 +173,8 @@ report_mirrors(struct job *j)
 		vq_detail(e, NULL, "%.*s", len, line);
 		line += len + (line[len] == '\n');
 	}
-	vq_help(e, "the same command goes on where it stopped; --mirror URL or VQGRAPH_MIRROR names another place");
+	vq_help(e, "the same command goes on where it stopped; --mirror URL or VQGRAPH_MIRROR names "
+	    "another place");
 	if (j->kind->package != NULL)
 		vq_help(e, "apt install %s    installs the set on Debian and Ubuntu", j->kind->package);
 	vq_help(e, "offline: copy the files to %.*s from another machine, or use source: digits",
@@ -241,8 +242,8 @@ fetch_file(struct job *j, const char *folder, const char *const *mirror, int *wo
 		if (same > 0)
 			show_line(j, "is there already");
 		if (same == 0)
-			vq_help(vq_error(j->diags, VQ_DATA, NULL, "%s is there, with other contents than the original's",
-			    j->path), "if it is damaged, remove it; --to DIR downloads to another folder");
+			vq_help(vq_error(j->diags, VQ_DATA, NULL,
+			    "%s is there, with other contents than the original's", j->path), "if it is damaged, remove it; --to DIR downloads to another folder");
 		return same > 0 ? 0 : -1;
 	}
 	j->fd = open(j->part, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
@@ -295,7 +296,8 @@ folder_of(const struct vq_source_kind *k, const char *to, struct vq_diags *d)
 	if (to == NULL)
 		to = vq_data_user_folder(&a);
 	if (to == NULL || to[0] == '\0')
-		vq_help(vq_error(d, VQ_USAGE, NULL, "there is no home folder to download to"), "--to DIR names a folder");
+		vq_help(vq_error(d, VQ_USAGE, NULL, "there is no home folder to download to"),
+		    "--to DIR names a folder");
 	else
 		folder = vq_asprintf("%s/%s", to, k->folder);
 	vq_arena_free(&a);

@@ -7,8 +7,8 @@
 #include "datasets/dataset.h"
 
 struct vq_fetch_options {
-	const char *to;			/* the files go into TO/<the source's folder>; NULL: the user's data folder */
-	const char *mirror;		/* one base address in place of the source's; NULL: $VQGRAPH_MIRROR, or those */
+	const char *to;			/* the files go into TO/<the source's folder>; NULL: the user's folder */
+	const char *mirror;		/* one base address for all; NULL: $VQGRAPH_MIRROR, or the source's own */
 	int connect_s, stall_s;		/* seconds, 0: 15 and 30 */
 	FILE *log;			/* a line for each file, NULL: silent */
 	bool redraw;			/* log is a terminal: show how far it is */

@@ -274,7 +274,8 @@ missing(const char *folder, const char *split)
  * have as many as a byte tells.
  */
 static int
-classes_of(const struct vq_dataset *d, const struct idx *images, const struct idx *labels, struct vq_diags *diags)
+classes_of(const struct vq_dataset *d, const struct idx *images, const struct idx *labels,
+    struct vq_diags *diags)
 {
 	const struct reader pictures = { .set = d, .path = d->file[0], .diags = diags };
 	const struct reader numbers = { .set = d, .path = d->file[1], .diags = diags };

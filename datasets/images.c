@@ -58,8 +58,8 @@ vq_images_part(const struct vq_dataset *d, const struct vq_data_spec *spec, int6
 		return -1;
 	}
 	if (spec->skip >= n) {
-		vq_error(diags, VQ_CONFIG, spec->at, "data: skip = %lld leaves nothing of %s:%s, which has %lld samples",
-		    (long long)spec->skip, d->name, d->split, (long long)n);
+		vq_error(diags, VQ_CONFIG, spec->at,
+		    "data: skip = %lld leaves nothing of %s:%s, which has %lld samples", (long long)spec->skip, d->name, d->split, (long long)n);
 		return -1;
 	}
 	*first = spec->skip;

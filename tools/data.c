@@ -115,7 +115,8 @@ list(struct vq_cli *c)
 	}
 	for (; *k != NULL; k++)
 		source_text(*k, c->color_out, &c->arena, &out);
-	vq_text_add(&out, "A path (with a / in it) as source is a folder of such IDX files, of pictures of any size.\n"
+	vq_text_add(&out, "A path (with a / in it) as source is a folder of such IDX files, of pictures of any "
+	    "size.\n"
 	    "VQGRAPH_DATA names folders to look in first, with : between them.\n");
 	vq_tool_write(c, NULL, &out);
 	vq_text_free(&out);
@@ -226,8 +227,8 @@ verify(struct vq_cli *c)
 
 	if (c->json) {
 		vq_text_free(&text);
-		vq_tool_json(c, json_pack("{s:o, s:b, s:o}", "name", vq_json_text(c->arg[1]), "whole", rc == VQ_OK, "splits", all),
-		    true);
+		vq_tool_json(c, json_pack("{s:o, s:b, s:o}", "name", vq_json_text(c->arg[1]),
+		    "whole", rc == VQ_OK, "splits", all), true);
 		return rc;
 	}
 	json_decref(all);
@@ -251,7 +252,8 @@ run(struct vq_cli *c, void *options)
 		return VQ_USAGE;
 	}
 	if (named && c->args != 2) {
-		vq_help(vq_usage_error(c, "data %s wants the name of a source", what), "vqgraph data list shows them");
+		vq_help(vq_usage_error(c, "data %s wants the name of a source", what),
+		    "vqgraph data list shows them");
 		return VQ_USAGE;
 	}
 	if (!named && c->args > 1) {
@@ -274,7 +276,8 @@ static const struct vq_opt opts[] = {
 	{ .name = "to", .kind = VQ_O_STRING, .offset = offsetof(struct options, to), .value = "DIR", .also = to_also,
 	  .doc = "fetch: put the files into DIR/NAME (default: the user's data folder, where runs look)" },
 	{ .name = "mirror", .kind = VQ_O_STRING, .offset = offsetof(struct options, mirror), .value = "URL",
-	  .also = mirror_also, .doc = "fetch: take the files from URL/FILE (default: $VQGRAPH_MIRROR, or the set's own)" },
+	  .also = mirror_also,
+	  .doc = "fetch: take the files from URL/FILE (default: $VQGRAPH_MIRROR, or the set's own)" },
 	{ 0 }
 };
 
@@ -293,8 +296,9 @@ const struct vq_command vq_command_data = {
 	.args = "[list | fetch NAME | verify NAME]",
 	.doc = "lists, downloads and verifies datasets",
 	.about = "A source is looked for in the folders of VQGRAPH_DATA, in data/, in the user's data folder "
-	    "($XDG_DATA_HOME/vqgraph or ~/.local/share/vqgraph), then in the system's places. A download that stopped goes on "
-	    "where it was; a file gets its name only when its SHA-256 is right. NAME may be the path of a folder for verify.",
+	    "($XDG_DATA_HOME/vqgraph or ~/.local/share/vqgraph), then in the system's places. A download that "
+	    "stopped goes on where it was; a file gets its name only when its SHA-256 is right. For verify, NAME may "
+	    "be the path of a folder.",
 	.examples = examples,
 	.max_args = 2,
 	.uses = VQ_C_JSON,
