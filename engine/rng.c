@@ -14,6 +14,9 @@
 
 #include "engine/base.h"
 
+/* The loops over lanes are worth vectors, which -O2 does not make of them. */
+#pragma GCC optimize("O3")
+
 enum { LANES = 32, WORDS = 4 * LANES };
 
 /* A bijection of 64 bits in which every bit depends on every bit. */
@@ -91,6 +94,20 @@ vq_rng_words(const struct vq_rng_key *k, uint64_t block, uint32_t out[4])
 	fill_words(k, block, c, 1);
 	for (int w = 0; w < 4; w++)
 		out[w] = c[w][0];
+}
+
+void
+vq_rng_blocks(const struct vq_rng_key *k, uint64_t block, uint32_t *out, int64_t n)
+{
+	for (int64_t at = 0; at < n; at += LANES) {
+		uint32_t c[4][LANES];
+		int m = n - at < LANES ? (int)(n - at) : LANES;
+
+		fill_words(k, block + (uint64_t)at, c, m);
+		for (int i = 0; i < m; i++)
+			for (int w = 0; w < 4; w++)
+				out[4 * (at + i) + w] = c[w][i];
+	}
 }
 
 /* --- uniform -------------------------------------------------------------- */

@@ -15,8 +15,12 @@ struct vq_rng_key {
 	uint64_t step;
 };
 
+/* The cipher itself, for tests against known answers. */
+void vq_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 /* Four 32-bit words: draws 4*block .. 4*block+3 of this key. */
 void vq_rng_words(const struct vq_rng_key *k, uint64_t block, uint32_t out[4]);
+/* The words of n blocks from `block` on: 4 * n of them. */
+void vq_rng_blocks(const struct vq_rng_key *k, uint64_t block, uint32_t *out, int64_t n);
 /* Draw i: uniform in [0, 1) with 24 bits; standard normal (Box-Muller); integer below n. */
 float vq_rng_uniform(const struct vq_rng_key *k, uint64_t i);
 float vq_rng_normal(const struct vq_rng_key *k, uint64_t i);

@@ -67,6 +67,9 @@ struct vq_rows {
 	void (*adam)(const struct vq_rows_adam *o, const float *const in[4], float *const out[3], int64_t n);
 	void (*sgd)(const struct vq_rows_sgd *o, const float *const in[3], float *const out[2], int64_t n);
 
+	/* y = x * scale where bits >= limit, else 0 */
+	void (*keep)(float *y, const float *x, const uint16_t *bits, uint32_t limit, float scale, int64_t n);
+
 	/* Over rows of n: where score + norm[j] < best, best becomes that sum and at mark. */
 	void (*take_less)(float *best, int32_t *at, const float *score, const float *norm,
 	    int32_t mark, int64_t rows, int64_t n);

@@ -331,6 +331,20 @@ sgd(const struct vq_rows_sgd *opt, const float *const in[3], float *const out[2]
 	}
 }
 
+/* --- dropout -------------------------------------------------------------- */
+
+/* The selection is written as a mask: as a branch it would be a coin toss. */
+static void
+keep(float *y, const float *x, const uint16_t *bits, uint32_t limit, float scale, int64_t n)
+{
+#pragma omp simd
+	for (int64_t i = 0; i < n; i++) {
+		union { float f; uint32_t u; } v = { .f = x[i] * scale };
+		v.u &= bits[i] >= limit ? ~0u : 0u;
+		y[i] = v.f;
+	}
+}
+
 /* --- nearest -------------------------------------------------------------- */
 
 /* Written out in vectors: a compiler makes branches of the selections, and they
@@ -363,6 +377,6 @@ const struct vq_rows TABLE = {
 	.softmax_less = softmax_less,
 	.norm = norm, .norm_grad = norm_grad,
 	.moments = moments, .pair_sums = pair_sums, .center = center, .center_grad = center_grad,
-	.adam = adam, .sgd = sgd,
+	.adam = adam, .sgd = sgd, .keep = keep,
 	.take_less = take_less,
 };
