@@ -46,6 +46,8 @@ infer(struct vq_infer *q)
 
 /* --- kernels ------------------------------------------------------------- */
 
+enum { PIECE = 64 };
+
 struct span {
 	int64_t outer, n, inner;
 };
@@ -79,21 +81,28 @@ ref(const struct vq_call *c, int sign)
 	}
 }
 
-/* Along memory: the extreme by vector kernels, then where it stands. */
+/* Along memory: the extreme of each piece by vector kernels, and then where in the
+ * first piece that has it. */
 static int32_t
-find_in_row(const struct vq_call *c, const float *x, int64_t n, int sign)
+find_in_row(const struct vq_kernels *k, const float *x, int64_t n, int sign)
 {
-	float most = x[0];
+	float most = 0, turned[PIECE];
+	const float *in = NULL;
 
-	if (sign > 0)
-		most = c->k->max(x, n);
-	else
-		for (int64_t j = 1; j < n && most == most; j++)
-			most = x[j] < most || x[j] != x[j] ? x[j] : most;
-	for (int64_t j = 0; j < n; j++)
-		if (x[j] == most || (most != most && x[j] != x[j]))
-			return (int32_t)j;
-	vq_bug("the extreme of a row is not in it");
+	for (int64_t i = 0; i < n; i += PIECE) {
+		int64_t w = n - i < PIECE ? n - i : PIECE;
+		if (sign < 0)
+			k->ew[VQ_EW_NEG](turned, x + i, NULL, NULL, 0, 0, w);
+		float m = k->max(sign < 0 ? turned : x + i, w);
+		if (in == NULL || m > most || (m != m && most == most)) {
+			most = m;
+			in = x + i;
+		}
+	}
+	most = (float)sign * most;
+	while (*in != most && (most == most || *in == *in))
+		in++;
+	return (int32_t)(in - x);
 }
 
 static void
@@ -109,7 +118,7 @@ run(const struct vq_call *c, int sign)
 	int32_t *y = c->out[0].data;
 #pragma omp parallel for num_threads(c->threads) schedule(static) if (s.outer * s.n >= 16384)
 	for (int64_t i = 0; i < s.outer; i++)
-		y[i] = find_in_row(c, x + i * s.n, s.n, sign);
+		y[i] = find_in_row(c->k, x + i * s.n, s.n, sign);
 }
 
 static void run_argmax(const struct vq_call *c) { run(c, 1); }

@@ -7,6 +7,8 @@
 #include "engine/build.h"
 #include "engine/op.h"
 
+enum { PARALLEL_MIN = 32768 };
+
 struct cast {
 	int to;		/* enum vq_dtype */
 };
@@ -50,16 +52,19 @@ run(const struct vq_call *c)
 	if (from == VQ_BOOL && to == VQ_F32) {
 		const uint8_t *x = c->in[0].data;
 		float *y = c->out[0].data;
+#pragma omp parallel for simd num_threads(c->threads) schedule(static) if (n >= PARALLEL_MIN)
 		for (int64_t i = 0; i < n; i++)
 			y[i] = x[i];
 	} else if (from == VQ_I32 && to == VQ_F32) {
 		const int32_t *x = c->in[0].data;
 		float *y = c->out[0].data;
+#pragma omp parallel for simd num_threads(c->threads) schedule(static) if (n >= PARALLEL_MIN)
 		for (int64_t i = 0; i < n; i++)
 			y[i] = (float)x[i];
 	} else if (from == VQ_U8 && to == VQ_F32) {
 		const uint8_t *x = c->in[0].data;
 		float *y = c->out[0].data;
+#pragma omp parallel for simd num_threads(c->threads) schedule(static) if (n >= PARALLEL_MIN)
 		for (int64_t i = 0; i < n; i++)
 			y[i] = x[i];
 	} else {

@@ -24,10 +24,12 @@ load(const struct vq_view *v, int64_t at, int64_t step, int64_t n, float room[TI
 		return (const float *)v->data + at;
 	if (step == 0) {
 		float x = (float)vq_get(v, at);
+#pragma omp simd
 		for (int64_t i = 0; i < n; i++)
 			room[i] = x;
 	} else {
 		const uint8_t *b = (const uint8_t *)v->data + at;
+#pragma omp simd
 		for (int64_t i = 0; i < n; i++)
 			room[i] = b[i] != 0;
 	}
@@ -52,6 +54,7 @@ compare_row(const struct vq_call *c, const struct vq_ewise_instr *n, const struc
 			in[j] = load(&c->in[j], at[j] + i * step, step, m, room[j]);
 		}
 		c->k->ew[n->op](room[2], in[0], in[1], NULL, n->p, n->q, m);
+#pragma omp simd
 		for (int64_t j = 0; j < m; j++)
 			out[i + j] = room[2][j] != 0;
 	}

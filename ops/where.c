@@ -61,9 +61,23 @@ spread(const float *a, int64_t step, int64_t n, float room[TILE])
 {
 	if (step == 1)
 		return a;
+#pragma omp simd
 	for (int64_t i = 0; i < n; i++)
 		room[i] = a[0];
 	return room;
+}
+
+static void
+spread_cond(const uint8_t *cond, int64_t step, int64_t n, float room[TILE])
+{
+	if (step == 1) {
+#pragma omp simd
+		for (int64_t i = 0; i < n; i++)
+			room[i] = cond[i];
+		return;
+	}
+	for (int64_t i = 0; i < n; i++)
+		room[i] = cond[0];
 }
 
 /* Elements [from, to) of one row along the last axis, cond a byte an element. */
@@ -80,8 +94,7 @@ run_row(const struct vq_call *c, const struct vq_strided *s, int64_t outer, int6
 	const float *a = (const float *)c->in[A].data + at[A], *b = (const float *)c->in[B].data + at[B];
 	for (int64_t i = from; i < to; i += TILE) {
 		int64_t m = to - i < TILE ? to - i : TILE;
-		for (int64_t j = 0; j < m; j++)
-			room[COND][j] = cond[(i + j) * step[COND]];
+		spread_cond(cond + i * step[COND], step[COND], m, room[COND]);
 		c->k->ew[VQ_EW_SELECT](y + i, room[COND], spread(a + i * step[A], step[A], m, room[A]),
 		    spread(b + i * step[B], step[B], m, room[B]), 0, 0, m);
 	}

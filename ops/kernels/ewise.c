@@ -64,6 +64,7 @@ assign_slots(struct walk *w)
 static void
 fill(float *to, float x, int64_t n)
 {
+#pragma omp simd
 	for (int64_t i = 0; i < n; i++)
 		to[i] = x;
 }

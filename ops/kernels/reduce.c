@@ -68,23 +68,26 @@ cut_pass(struct pass *p)
 
 /* --- rows ---------------------------------------------------------------- */
 
-/* Folds a row onto its first STRIP elements, those one by one. */
+/* min x = -max -x, piece by piece. */
+static float
+min_row(const struct vq_kernels *k, const float *x, int64_t n)
+{
+	float piece[STRIP], most = -INFINITY;
+
+	for (int64_t i = 0; i < n; i += STRIP) {
+		int64_t w = n - i < STRIP ? n - i : STRIP;
+		k->ew[VQ_EW_NEG](piece, x + i, NULL, NULL, 0, 0, w);
+		most = (float)vq_ew_eval(VQ_EW_MAX, most, k->max(piece, w), 0, 0, 0);
+	}
+	return -most;
+}
+
 static float
 fold_row(const struct pass *p, const float *x, int64_t n)
 {
-	float acc[STRIP];
-	int64_t w = n < STRIP ? n : STRIP;
-
 	if (p->fold == VQ_EW_ADD)
 		return p->k->sum(x, n);
-	if (p->fold == VQ_EW_MAX)
-		return p->k->max(x, n);
-	memcpy(acc, x, (size_t)w * sizeof(*x));
-	for (int64_t i = w; i < n; i += w)
-		p->k->ew[p->fold](acc, acc, x + i, NULL, 0, 0, n - i < w ? n - i : w);
-	for (int64_t i = 1; i < w; i++)
-		acc[0] = (float)vq_ew_eval(p->fold, acc[0], acc[i], 0, 0, 0);
-	return acc[0];
+	return p->fold == VQ_EW_MAX ? p->k->max(x, n) : min_row(p->k, x, n);
 }
 
 static float

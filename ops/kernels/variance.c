@@ -9,7 +9,7 @@
 
 #include "ops/kernels/reduce.h"
 
-enum { STRIP = 256, BLOCK = 32, CHUNK = 65536, CHUNKS = 64, ENOUGH = 16, PARALLEL_MIN = 32768 };
+enum { STRIP = 256, BLOCK = 32, ROW_BLOCK = 1024, CHUNK = 65536, CHUNKS = 64, ENOUGH = 16, PARALLEL_MIN = 32768 };
 
 /* Of one column: how many elements, their mean, the sum of squared differences. */
 struct moments {
@@ -70,6 +70,21 @@ add_block(const struct vq_kernels *k, const float *x, int64_t rows, int64_t ld, 
 		merge(&to[j % cols], (double)rows, mean[j], m2[j]);
 }
 
+/* One row along memory. */
+static void
+add_row(const struct vq_kernels *k, const float *x, int64_t n, struct moments *to)
+{
+	float diff[ROW_BLOCK];
+
+	*to = (struct moments){ 0 };
+	for (int64_t i = 0; i < n; i += ROW_BLOCK) {
+		int64_t w = n - i < ROW_BLOCK ? n - i : ROW_BLOCK;
+		float mean = k->sum(x + i, w) / (float)w;
+		k->ew[VQ_EW_AFFINE](diff, x + i, NULL, NULL, 1, -mean, w);
+		merge(to, (double)w, mean, k->dot(diff, diff, w));
+	}
+}
+
 /* n rows of which `cols` columns count; short rows are taken several at a time. */
 static void
 add_rows(const struct vq_kernels *k, const float *x, int64_t n, int64_t inner, int64_t cols,
@@ -103,7 +118,11 @@ run_pass(struct pass *p, float *y, double by, int threads)
 		int64_t n = p->n - from < p->per_chunk ? p->n - from : p->per_chunk;
 		int64_t cols = p->inner - col < STRIP ? p->inner - col : STRIP;
 		const float *x = p->x + (piece / p->chunks * p->n + from) * p->inner + col;
-		add_rows(p->k, x, n, p->inner, cols, p->part + piece * p->inner + col);
+		struct moments *to = p->part + piece * p->inner + col;
+		if (p->inner == 1)
+			add_row(p->k, x, n, to);
+		else
+			add_rows(p->k, x, n, p->inner, cols, to);
 	}
 	for (int64_t i = 0; i < p->outer * p->inner; i++) {
 		struct moments *m = p->part + i / p->inner * p->chunks * p->inner + i % p->inner;
