@@ -28,8 +28,6 @@ static const char *const also_split[] = { "subset", "part", NULL };
 static const char *const also_batch[] = { "batch_size", "batchsize", "bs", NULL };
 static const char *const also_limit[] = { "count", "max", "samples", "take", "n", NULL };
 static const char *const also_skip[] = { "offset", "start", "drop", NULL };
-static const char *const also_lo[] = { "min", "low", NULL };
-static const char *const also_hi[] = { "high", NULL };
 
 #define FIELD(f) .name = #f, .offset = offsetof(struct vq_data_spec, f)
 const struct vq_param vq_data_params[] = {
@@ -41,10 +39,6 @@ const struct vq_param vq_data_params[] = {
 	  .doc = "samples per batch" },
 	{ FIELD(shuffle), .kind = VQ_P_BOOL, .init = "false",
 	  .doc = "a new order in each epoch, given by the seed" },
-	{ FIELD(lo), .kind = VQ_P_REAL, .init = "0", .min = -1e6, .max = 1e6, .also = also_lo,
-	  .doc = "what black is delivered as" },
-	{ FIELD(hi), .kind = VQ_P_REAL, .init = "1", .min = -1e6, .max = 1e6, .also = also_hi,
-	  .doc = "what white is delivered as" },
 	{ FIELD(limit), .kind = VQ_P_INT, .init = "0", .min = 0, .max = 1LL << 40, .also = also_limit,
 	  .doc = "use the first so many samples; 0: all" },
 	{ FIELD(skip), .kind = VQ_P_INT, .init = "0", .min = 0, .max = 1LL << 40, .also = also_skip,
@@ -182,13 +176,28 @@ not_found(const struct vq_source_kind *k, const struct vq_data_spec *spec, struc
 	vq_help(e, "VQGRAPH_DATA=DIR says that it lies in DIR/%s; source: digits needs no files", k->folder);
 }
 
+/* The source as a path from where the caller is. */
+static const char *
+path_from_base(const struct vq_data_spec *spec, struct vq_arena *a)
+{
+	const char *base = spec->base != NULL ? spec->base : "";
+	size_t len = strlen(base);
+
+	if (len > 0 && !is_folder(base))
+		while (len > 0 && base[len - 1] != '/')
+			len--;
+	while (len > 1 && base[len - 1] == '/')
+		len--;
+	if (spec->source[0] == '/' || len == 0)
+		return vq_arena_strdup(a, spec->source);
+	return vq_arena_printf(a, "%.*s/%s", (int)len, base, spec->source);
+}
+
 /* The folder that a path as source means; NULL after an error. */
 static const char *
 path_folder(const struct vq_data_spec *spec, struct vq_arena *a, struct vq_diags *d)
 {
-	const char *base = spec->base != NULL && spec->base[0] != '\0' ? spec->base : ".";
-	const char *path = spec->source[0] == '/' || strcmp(base, ".") == 0 ?
-	    vq_arena_strdup(a, spec->source) : vq_arena_printf(a, "%s/%s", base, spec->source);
+	const char *path = path_from_base(spec, a);
 	struct stat st;
 
 	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
@@ -275,6 +284,8 @@ vq_dataset_open(const struct vq_data_spec *spec, struct vq_diags *d)
 
 	if (full.split == NULL)
 		full.split = "train";
+	if (full.lo == 0 && full.hi == 0)
+		full.hi = 1;
 
 	const struct vq_source_kind *k = locate(&full, &a, &folder, d);
 

@@ -42,13 +42,13 @@ struct vq_data_spec {
 	const char *split;		/* "train", "test" */
 	int64_t batch;			/* samples per batch, default 128 */
 	bool shuffle;
-	double lo, hi;			/* image range, default 0 to 1 */
+	double lo, hi;			/* image range; both 0: 0 to 1 */
 	int64_t limit;			/* first so many samples, 0: all */
 	int64_t skip;			/* leave out so many first */
-	const char *base;		/* folder that relative paths start from; NULL: the current one */
+	const char *base;		/* a folder, or a file in it, that relative paths start from; or NULL */
 	const struct vq_range *at;	/* where the source is named, for errors; may be NULL */
 };
-/* source, split, batch, shuffle, lo, hi, limit, skip. */
+/* source, split, batch, shuffle, limit, skip; who reads a `data:` map sets the rest. */
 extern const struct vq_param vq_data_params[];
 
 struct vq_source_kind {

@@ -153,6 +153,7 @@ START_TEST(idx_values)
 
 	put_folder("set");
 	s.lo = -1;
+	s.hi = 1;
 	s.skip = 5;
 	s.limit = 20;
 	d = open_whole(&s);
@@ -401,6 +402,19 @@ START_TEST(path_relative_to_base)
 
 	ck_assert_ptr_nonnull(d);
 	ck_assert_str_eq(d->where, "graphs/../set");
+	vq_dataset_close(d);
+	/* The model file itself may be given. */
+	put_file("graphs/model.yaml", "vqgraph: 1\n", 11);
+	s.base = "graphs/model.yaml";
+	s.split = "train";
+	d = open_whole(&s);
+	ck_assert_str_eq(d->where, "graphs/../set");
+	vq_dataset_close(d);
+	put_file("model.yaml", "vqgraph: 1\n", 11);
+	s.base = "model.yaml";
+	s.source = "set/.";
+	d = open_whole(&s);
+	ck_assert_str_eq(d->where, "set/.");
 	vq_dataset_close(d);
 	ck_assert_ptr_null(vq_dataset_open_end(o[1], &diags));
 	ck_assert_int_eq(diags.count, 1);
