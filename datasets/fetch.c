@@ -335,6 +335,9 @@ vq_fetch_source(const struct vq_source_kind *k, const struct vq_fetch_options *o
 		vq_text_free(&j.reasons);
 	}
 	curl_global_cleanup();
+	/* Goes only when it is empty. */
+	if (rc < 0)
+		rmdir(dir);
 	if (rc == 0 && folder != NULL)
 		*folder = dir;
 	else
