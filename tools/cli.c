@@ -531,6 +531,7 @@ vq_cli_free(struct vq_cli *c, const struct vq_command *cmd, void *options)
 	free(c->arg);
 	free(c->given);
 	vq_diags_free(&c->d);
-	vq_model_free(c->model);
+	if (c->model)
+		vq_model_free(c->model);
 	vq_arena_free(&c->arena);
 }
