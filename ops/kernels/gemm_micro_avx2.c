@@ -1,0 +1,147 @@
+/*
+ * gemm_micro_avx2 -- tiles of 6 rows times 16 columns
+ *
+ * Twelve accumulators, two vectors of b and one broadcast: 15 of 16 registers.
+ */
+#pragma GCC target("avx2,fma")
+
+#include <immintrin.h>
+
+#include "ops/kernels/gemm_micro.h"
+
+enum { MR = 6, NR = 16 };
+
+struct row {
+	__m256 lo, hi;
+};
+
+static inline __attribute__((always_inline)) struct row
+row_fma(struct row c, const float *a, __m256 lo, __m256 hi)
+{
+	__m256 x = _mm256_broadcast_ss(a);
+
+	c.lo = _mm256_fmadd_ps(x, lo, c.lo);
+	c.hi = _mm256_fmadd_ps(x, hi, c.hi);
+	return c;
+}
+
+static inline __m256i
+mask_of(int cols)
+{
+	return _mm256_cmpgt_epi32(_mm256_set1_epi32(cols), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+static inline struct row
+row_load(const float *c, int cols)
+{
+	struct row r;
+
+	if (cols == NR) {
+		r.lo = _mm256_loadu_ps(c);
+		r.hi = _mm256_loadu_ps(c + 8);
+	} else {
+		r.lo = _mm256_maskload_ps(c, mask_of(cols));
+		r.hi = cols > 8 ? _mm256_maskload_ps(c + 8, mask_of(cols - 8)) : _mm256_setzero_ps();
+	}
+	return r;
+}
+
+static inline void
+row_store(float *c, struct row r, int cols)
+{
+	if (cols == NR) {
+		_mm256_storeu_ps(c, r.lo);
+		_mm256_storeu_ps(c + 8, r.hi);
+	} else {
+		_mm256_maskstore_ps(c, mask_of(cols), r.lo);
+		if (cols > 8)
+			_mm256_maskstore_ps(c + 8, mask_of(cols - 8), r.hi);
+	}
+}
+
+static inline void
+row_end(const struct vq_gemm_tile *t, int i, float *c, struct row r)
+{
+	if (i >= t->rows)
+		return;
+	if (t->add) {
+		struct row old = row_load(c + t->col, t->cols);
+
+		r.lo = _mm256_add_ps(r.lo, old.lo);
+		r.hi = _mm256_add_ps(r.hi, old.hi);
+	}
+	row_store(c + t->col, r, t->cols);
+}
+
+static void
+tile(const struct vq_gemm_tile *t, const float *const *a, float *const *c)
+{
+	const struct row zero = { _mm256_setzero_ps(), _mm256_setzero_ps() };
+	struct row c0 = zero, c1 = zero, c2 = zero, c3 = zero, c4 = zero, c5 = zero;
+	const float *b = t->b;
+	int64_t step = t->step;
+
+	for (int64_t s = 0; s < t->segs; s++) {
+		const float *a0 = a[0] + t->off[s], *a1 = a[1] + t->off[s], *a2 = a[2] + t->off[s];
+		const float *a3 = a[3] + t->off[s], *a4 = a[4] + t->off[s], *a5 = a[5] + t->off[s];
+		const float *end = b + t->len * NR;
+
+		for (int64_t x = 0; b < end; x += step, b += NR) {
+			__m256 lo = _mm256_load_ps(b), hi = _mm256_load_ps(b + 8);
+
+			c0 = row_fma(c0, a0 + x, lo, hi);
+			c1 = row_fma(c1, a1 + x, lo, hi);
+			c2 = row_fma(c2, a2 + x, lo, hi);
+			c3 = row_fma(c3, a3 + x, lo, hi);
+			c4 = row_fma(c4, a4 + x, lo, hi);
+			c5 = row_fma(c5, a5 + x, lo, hi);
+		}
+	}
+	row_end(t, 0, c[0], c0);
+	row_end(t, 1, c[1], c1);
+	row_end(t, 2, c[2], c2);
+	row_end(t, 3, c[3], c3);
+	row_end(t, 4, c[4], c4);
+	row_end(t, 5, c[5], c5);
+}
+
+/* Eight columns of eight rows become eight rows of eight columns. */
+static inline void
+transpose8(const float *from, int64_t ld, float *to)
+{
+	__m256 r[8], u[8];
+
+	for (int i = 0; i < 8; i++)
+		r[i] = _mm256_loadu_ps(from + i * ld);
+	for (int i = 0; i < 8; i += 2) {
+		u[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+		u[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+	}
+	for (int i = 0; i < 8; i += 4)
+		for (int j = 0; j < 2; j++) {
+			r[i + 2 * j] = _mm256_shuffle_ps(u[i + j], u[i + j + 2], 0x44);
+			r[i + 2 * j + 1] = _mm256_shuffle_ps(u[i + j], u[i + j + 2], 0xee);
+		}
+	for (int i = 0; i < 4; i++) {
+		_mm256_store_ps(to + i * NR, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
+		_mm256_store_ps(to + (i + 4) * NR, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
+	}
+}
+
+static void
+pack_transposed(float *to, const float *from, int64_t ld, int64_t len, int n)
+{
+	int64_t whole = n == NR ? len & ~(int64_t)7 : 0;
+
+	for (int64_t k = 0; k < whole; k += 8) {
+		transpose8(from + k, ld, to + k * NR);
+		transpose8(from + 8 * ld + k, ld, to + k * NR + 8);
+	}
+	for (int64_t k = whole; k < len; k++)
+		for (int j = 0; j < NR; j++)
+			to[k * NR + j] = j < n ? from[j * ld + k] : 0;
+}
+
+const struct vq_gemm_micro vq_gemm_avx2 = {
+	.mr = MR, .nr = NR, .tile = tile, .pack_transposed = pack_transposed,
+};
