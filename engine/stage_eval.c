@@ -39,7 +39,7 @@ read_stage(const struct vq_stage_run *r, int stage, const struct vq_param *param
 static int
 open_stage(struct vq_trainer *s)
 {
-	if (vq_trainer_open_eval(s) < 0)
+	if ((s->val = vq_dataset_open(&s->t->validate, s->d)) == NULL || vq_trainer_open_eval(s) < 0)
 		return -1;
 	s->metrics = vq_train_metrics(s->eval->graph, s->t, s->metric);
 	vq_sums_names(s);

@@ -64,11 +64,10 @@ check_accumulation(struct vq_trainer *s)
 	return 0;
 }
 
+/* What the data says of the length of the stage. */
 static int
-open_data(struct vq_trainer *s)
+open_loader(struct vq_trainer *s)
 {
-	if ((s->data = vq_dataset_open(&s->t->data, s->d)) == NULL)
-		return -1;
 	if (s->data->count < s->t->data.batch) {
 		vq_error(s->d, VQ_DATA, NULL, "%s has %lld samples, fewer than one batch of %lld", s->data->name,
 		    (long long)s->data->count, (long long)s->t->data.batch);
@@ -90,22 +89,40 @@ active_updates(const struct vq_trainer *s)
 	return active;
 }
 
+/* The step is compiled while threads read both sets. */
+static struct vq_plan *
+open_data(struct vq_trainer *s)
+{
+	const struct vq_data_spec *val = s->t->validate.source ? &s->t->validate : &s->t->data;
+	bool evaluates = s->t->validate.source || s->t->show;
+	struct vq_opening *train = vq_dataset_open_begin(&s->t->data);
+	struct vq_opening *test = evaluates ? vq_dataset_open_begin(val) : NULL;
+	struct vq_plan *p = vq_trainer_plan(s, active_updates(s), applies(s, s->step));
+
+	s->data = vq_dataset_open_end(train, s->d);
+	if (test)
+		s->val = vq_dataset_open_end(test, s->d);
+	if (p == NULL || s->data == NULL || (test && s->val == NULL))
+		return NULL;
+	return vq_trainer_check_inputs(s, p->graph, s->data, s->t->data.batch) < 0 ? NULL : p;
+}
+
 static int
 open_trainer(struct vq_trainer *s)
 {
 	const char *step = s->r->resumed ? vq_meta_get(s->r->resumed, "step") : NULL;
 
 	s->step = step ? strtoll(step, NULL, 10) : 0;
-	if (check_accumulation(s) < 0 || open_data(s) < 0)
+	if (check_accumulation(s) < 0)
 		return -1;
-	struct vq_plan *p = vq_trainer_plan(s, active_updates(s), applies(s, s->step));
-	if (p == NULL)
+	struct vq_plan *p = open_data(s);
+	if (p == NULL || open_loader(s) < 0)
 		return -1;
 	s->metrics = vq_train_metrics(p->graph, s->t, s->metric);
 	vq_sums_names(s);
 	if (vq_sums_open(s, &s->window, "window") < 0 || vq_sums_open(s, &s->epoch, "epoch") < 0)
 		return -1;
-	if (vq_trainer_open_eval(s) < 0)
+	if (s->val && vq_trainer_open_eval(s) < 0)
 		return -1;
 	s->started = s->window_time = vq_now();
 	s->window_step = s->step;

@@ -31,10 +31,6 @@ vq_trainer_open_eval(struct vq_trainer *s)
 {
 	const struct vq_data_spec *spec = s->t->validate.source ? &s->t->validate : &s->t->data;
 
-	if (s->t->validate.source == NULL && s->t->show == NULL)
-		return 0;
-	if ((s->val = vq_dataset_open(spec, s->d)) == NULL)
-		return -1;
 	int64_t batch = spec->batch < s->val->count ? spec->batch : s->val->count;
 	if ((s->eval = eval_plan(s, batch)) == NULL)
 		return -1;

@@ -75,7 +75,7 @@ double vq_metric_find(const char *const *name, const double *value, int n, const
 int vq_trainer_validate(struct vq_trainer *s, const char **name, double *value);
 /* Writes samples/<stage>-<label>.png when the stage shows something. */
 int vq_trainer_show(struct vq_trainer *s, const char *label);
-/* Opens the evaluation side; with no `validate`, only what `show` needs. */
+/* Makes the plans of evaluation over s->val; with no `validate`, only what `show` needs. */
 int vq_trainer_open_eval(struct vq_trainer *s);
 
 #endif
