@@ -6,7 +6,6 @@
  */
 #include "engine/vars.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 #include "engine/rng.h"
@@ -173,47 +172,57 @@ bind_new(struct vq_vars *v, const struct vq_graph *g, const struct vq_value *lea
     struct vq_diags *d)
 {
 	struct source s;
+	struct vq_view to;
 	struct vq_var *x;
 
 	if (source_follow(v, g, leaf, &s, d) < 0)
 		return -1;
-
 	x = vq_vars_add(v, leaf->name, leaf->kind, &leaf->type);
 	x->init = leaf->init;
 	if (x->init.kind == VQ_INIT_COPY)
 		x->init.of = vq_arena_strdup(&v->arena, x->init.of);
-	struct vq_view to = { x->data, &x->type };
+	to = (struct vq_view){ x->data, &x->type };
 	if (s.loaded)
-		copy_values(&to, vq_vars_find(v, s.name));
+		copy_values(&to, vq_vars_find(v, s.name));	/* adding may have moved it */
 	else
 		fill(&to, s.init, s.name, seed);
 	return 0;
 }
 
-/* A variable that exists: the graph must see the same type. */
+/* A variable that exists: the graph must see it as what it is. */
 static int
-bind_existing(const struct vq_var *x, const struct vq_value *leaf, struct vq_diags *d)
+bind_present(const struct vq_var *x, const struct vq_value *leaf, struct vq_diags *d)
 {
 	char has[VQ_TYPE_STR], wants[VQ_TYPE_STR];
 
-	if (vq_type_equal(&x->type, &leaf->type))
-		return 0;
-	vq_error(d, VQ_CHECKPOINT, &leaf->where, "%s is %s where it was made or loaded, and %s in this graph",
-	    leaf->name, vq_type_str(&x->type, has), vq_type_str(&leaf->type, wants));
-	return -1;
+	if (!vq_type_equal(&x->type, &leaf->type)) {
+		vq_error(d, VQ_CHECKPOINT, &leaf->where, "%s is %s where it was made or loaded, and %s in this graph",
+		    leaf->name, vq_type_str(&x->type, has), vq_type_str(&leaf->type, wants));
+		return -1;
+	}
+	if (x->kind != leaf->kind) {
+		vq_error(d, VQ_CHECKPOINT, &leaf->where, "%s is %s where it was made or loaded, and %s in this graph",
+		    leaf->name, x->kind == VQ_PARAM ? "a parameter" : "state",
+		    leaf->kind == VQ_PARAM ? "a parameter" : "state");
+		return -1;
+	}
+	return 0;
 }
 
 int
 vq_vars_bind(struct vq_vars *v, const struct vq_graph *g, uint64_t seed, struct vq_diags *d)
 {
-	int error = 0;
+	int status = 0;
 
-	for (vq_id i = 0; i < g->values; i++) {
+	for (int i = 0; i < g->values; i++) {
 		const struct vq_value *leaf = &g->value[i];
+		struct vq_var *x;
+
 		if (leaf->kind != VQ_PARAM && leaf->kind != VQ_STATE)
 			continue;
-		const struct vq_var *x = vq_vars_find(v, leaf->name);
-		error |= x ? bind_existing(x, leaf, d) : bind_new(v, g, leaf, seed, d);
+		x = vq_vars_find(v, leaf->name);
+		if ((x ? bind_present(x, leaf, d) : bind_new(v, g, leaf, seed, d)) < 0)
+			status = -1;
 	}
-	return error ? -1 : 0;
+	return status;
 }

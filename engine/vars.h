@@ -28,7 +28,8 @@ struct vq_var *vq_vars_add(struct vq_vars *v, const char *name, enum vq_value_ki
     const struct vq_type *t);
 /*
  * Makes sure that every parameter and state of the graph exists, with its first
- * value drawn by seed and name.  One that exists with another type is an error
+ * value drawn by seed and name.  A COPY has the first value of the other, not
+ * what training made of it since.  One that exists with another type is an error
  * (VQ_CHECKPOINT: it came from one).
  */
 int vq_vars_bind(struct vq_vars *v, const struct vq_graph *g, uint64_t seed, struct vq_diags *d);
