@@ -5,8 +5,10 @@
 #include <check.h>
 #include <float.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/rng.h"
 #include "ops/kernels/kernels.h"
@@ -162,6 +164,41 @@ START_TEST(sums)
 }
 END_TEST
 
+/* --- the choice at start ------------------------------------------------- */
+
+/* The table is chosen before main, so another process has to be asked. */
+static void
+ask(const char *isa, char answer[256])
+{
+	char command[600], self[512] = { 0 };
+
+	ck_assert(readlink("/proc/self/exe", self, sizeof(self) - 1) > 0);
+	snprintf(command, sizeof(command), "VQGRAPH_ISA=%s '%s' --isa", isa, self);
+	FILE *f = popen(command, "r");
+	ck_assert(f != NULL);
+	answer[fread(answer, 1, 255, f)] = '\0';
+	ck_assert_int_eq(pclose(f), 0);
+}
+
+START_TEST(choice)
+{
+	char answer[256];
+
+	ask("portable", answer);
+	ck_assert_str_eq(answer, "portable\n");
+	ask("sse9", answer);
+	ck_assert_str_eq(answer, "portable\nVQGRAPH_ISA=sse9: not one of portable, avx2, avx512; portable is used\n");
+	if (vq_kernels_of(VQ_ISA_AVX2)) {
+		ask("avx2", answer);
+		ck_assert_str_eq(answer, "avx2\n");
+	}
+	if (vq_kernels_of(VQ_ISA_AVX512) == NULL) {
+		ask("avx512", answer);
+		ck_assert_str_eq(answer, "portable\nVQGRAPH_ISA=avx512: this processor has no avx512; portable is used\n");
+	}
+}
+END_TEST
+
 /* --- programs ------------------------------------------------------------ */
 
 enum { MOST_ROWS = 700, MOST_COLS = 1300, MOST_ELEMENTS = 60000 };
@@ -295,9 +332,20 @@ START_TEST(programs)
 }
 END_TEST
 
-int
-main(void)
+static int
+print_choice(void)
 {
+	printf("%s\n", vq_kernels()->name);
+	if (vq_kernels_complaint())
+		printf("%s\n", vq_kernels_complaint());
+	return EXIT_SUCCESS;
+}
+
+int
+main(int argc, char **argv)
+{
+	if (argc == 2 && strcmp(argv[1], "--isa") == 0)
+		return print_choice();
 	Suite *suite = suite_create("ewise");
 	TCase *kernels = tcase_create("kernels"), *walks = tcase_create("programs");
 	int failed;
@@ -306,6 +354,7 @@ main(void)
 	tcase_add_loop_test(kernels, special_values, 0, VQ_ISAS);
 	tcase_add_loop_test(kernels, cuts, 0, VQ_ISAS);
 	tcase_add_loop_test(kernels, sums, 0, VQ_ISAS);
+	tcase_add_test(kernels, choice);
 	tcase_add_test(walks, programs);
 	tcase_set_timeout(walks, 60);
 	suite_add_tcase(suite, kernels);
