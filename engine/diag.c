@@ -21,6 +21,52 @@ enum {
 /* What is given back past the limit; never written. */
 static struct vq_diag dropped;
 
+/* Copies of the sources that diagnostics speak of. */
+struct vq_kept {
+	struct vq_source **source;
+	int count, cap;
+};
+
+/* The range with its source replaced by a copy of the same content. */
+static struct vq_range
+keep(struct vq_kept *k, const struct vq_range *at)
+{
+	struct vq_range r = *at;
+	const struct vq_source *s = at->source;
+	struct vq_source *copy;
+
+	if (!s)
+		return r;
+	for (int i = 0; i < k->count; i++) {
+		copy = k->source[i];
+		r.source = copy;
+		if (strcmp(copy->name, s->name) == 0 && !copy->text == !s->text && copy->len == s->len &&
+		    (!s->text || memcmp(copy->text, s->text, s->len) == 0))
+			return r;
+	}
+	copy = vq_alloc(sizeof(*copy));
+	copy->name = vq_strdup(s->name);
+	copy->text = s->text ? vq_strndup(s->text, s->len) : NULL;
+	copy->len = s->len;
+	vq_grow(k->source, k->count, k->cap);
+	k->source[k->count++] = copy;
+	r.source = copy;
+	return r;
+}
+
+static void
+free_kept(struct vq_kept *k)
+{
+	for (int i = 0; k && i < k->count; i++) {
+		free((char *)k->source[i]->name);
+		free((char *)k->source[i]->text);
+		free(k->source[i]);
+	}
+	if (k)
+		free(k->source);
+	free(k);
+}
+
 static bool
 same_place(const struct vq_range *a, const struct vq_range *b)
 {
@@ -40,20 +86,22 @@ format(const char *fmt, va_list ap)
 struct vq_diag *
 vq_error(struct vq_diags *d, enum vq_status status, const struct vq_range *at, const char *fmt, ...)
 {
-	struct vq_range nowhere = { 0 };
+	struct vq_range place = { 0 };
 	struct vq_diag *e;
 	va_list ap;
 	char *message;
 
 	if (!d)
 		return &dropped;
-	if (!at)
-		at = &nowhere;
+	if (!d->kept)
+		d->kept = vq_alloc(sizeof(*d->kept));
+	if (at)
+		place = keep(d->kept, at);
 	va_start(ap, fmt);
 	message = format(fmt, ap);
 	va_end(ap);
 	for (int i = 0; i < d->count; i++)
-		if (same_place(&d->diag[i]->at, at) && strcmp(d->diag[i]->message, message) == 0) {
+		if (same_place(&d->diag[i]->at, &place) && strcmp(d->diag[i]->message, message) == 0) {
 			free(message);
 			return &dropped;
 		}
@@ -64,7 +112,8 @@ vq_error(struct vq_diags *d, enum vq_status status, const struct vq_range *at, c
 	}
 	e = vq_alloc(sizeof(*e));
 	e->status = status;
-	e->at = *at;
+	e->at = place;
+	e->kept = d->kept;
 	e->message = message;
 	d->diag[d->count++] = e;
 	return e;
@@ -77,7 +126,7 @@ add_line(struct vq_diag *e, int kind, const struct vq_range *at, char *text)
 	e->line[e->lines] = (struct vq_diag_line){ .text = text };
 	e->line[e->lines].kind = (unsigned)kind;
 	if (at)
-		e->line[e->lines].at = *at;
+		e->line[e->lines].at = keep(e->kept, at);
 	e->lines++;
 }
 
@@ -126,6 +175,7 @@ vq_diags_free(struct vq_diags *d)
 		free(e->message);
 		free(e);
 	}
+	free_kept(d->kept);
 	*d = (struct vq_diags){ 0 };
 }
 

@@ -23,7 +23,7 @@ enum vq_status {
 	VQ_NOT_FINITE = 6,	/* the loss */
 };
 
-/* A text that ranges point into; lives as long as the diagnostics about it. */
+/* A text that ranges point into.  Diagnostics copy it: they may outlive it. */
 struct vq_source {
 	const char *name;	/* as shown: a path, or "command line" */
 	const char *text;	/* whole text, or NULL when there is none to show */
@@ -47,6 +47,7 @@ struct vq_diag {
 		char *text;
 	} *line;
 	int lines, cap;
+	struct vq_kept *kept;		/* the copies of sources, shared by all of one vq_diags */
 };
 
 enum { VQ_DIAGS_MAX = 20 };
@@ -55,6 +56,7 @@ struct vq_diags {
 	struct vq_diag *diag[VQ_DIAGS_MAX];
 	int count;		/* kept */
 	int total;		/* reported, those past the limit included */
+	struct vq_kept *kept;
 };
 
 /*
