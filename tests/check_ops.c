@@ -1,9 +1,9 @@
 /*
  * check_ops -- every op against what it declares, driven by its examples
  *
- * For each example: infer's message, or: run against ref on each instruction set
+ * For each example: infer's message, or run against ref on each instruction set
  * and with 1, 2 and 3 threads (the same bits), in place and with an epilogue where
- * the op allows it; first and second derivatives against differences in f64.
+ * the op allows it.  check_gradients does the derivatives.
  */
 #include <check.h>
 #include <dirent.h>
@@ -11,114 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/build.h"
 #include "engine/op.h"
-#include "engine/rng.h"
 #include "ops/kernels/kernels.h"
 #include "ops/oplist.h"
 #include "tests/interp.h"
-
-enum { REF_FLOPS = 1000000 };	/* larger examples are not run by ref: it would take minutes */
-
-/* --- an example made ready ----------------------------------------------- */
-
-struct sample {
-	const struct vq_op *op;
-	const struct vq_example *ex;
-	_Alignas(16) char params[1024];
-	int nin, nout;
-	struct vq_type in[VQ_MAX_IN], out[VQ_MAX_OUT];
-	double lo[VQ_MAX_IN], hi[VQ_MAX_IN];
-	void *data[VQ_MAX_IN];	/* as drawn: the same for every run */
-	char *message;		/* why it does not fit, or NULL */
-};
-
-static void *
-room_for(const struct vq_type *t)
-{
-	void *p;
-
-	ck_assert_int_eq(posix_memalign(&p, 64, vq_type_bytes(t) + 1), 0);
-	memset(p, 0x55, vq_type_bytes(t));
-	return p;
-}
-
-/* "a=f32[2,3](0.5,2) b=..." */
-static void
-parse_inputs(struct sample *s)
-{
-	const char *at = s->ex->in;
-
-	while (*at) {
-		int i = s->nin++, used = 0;
-		ck_assert_int_lt(i, VQ_MAX_IN);
-		at = strchr(at, '=');
-		ck_assert_msg(at != NULL, "%s: '%s' has no '='", s->op->name, s->ex->in);
-		at = vq_type_parse(at + 1, &s->in[i]);
-		ck_assert_msg(at != NULL, "%s: '%s' is no list of types", s->op->name, s->ex->in);
-		s->lo[i] = -1;
-		s->hi[i] = 1;
-		if (sscanf(at, "(%lf,%lf)%n", &s->lo[i], &s->hi[i], &used) == 2)
-			at += used;
-		at += strspn(at, " ");
-	}
-}
-
-static void
-infer(struct sample *s)
-{
-	struct vq_infer q = { .params = s->params, .nin = s->nin, .in = s->in, .out = s->out,
-	    .nout = vq_op_outs(s->op), .bad_port = VQ_NONE };
-
-	for (int i = 0; i < q.nout; i++)
-		s->out[i] = s->nin > 0 ? s->in[0] : (struct vq_type){ VQ_F32, { 0 } };
-	if (s->op->infer && s->op->infer(&q) < 0)
-		s->message = q.message;
-	s->nout = q.nout;
-}
-
-static void
-prepare(struct sample *s, const struct vq_op *op, const struct vq_example *ex)
-{
-	char why[VQ_WHY];
-
-	memset(s, 0, sizeof(*s));
-	s->op = op;
-	s->ex = ex;
-	ck_assert_uint_le(op->size, sizeof(s->params));
-	parse_inputs(s);
-	if (!vq_op_variadic(op))
-		ck_assert_msg(s->nin == vq_op_ports(op), "%s: '%s' gives %d inputs of %d", op->name, ex->in,
-		    s->nin, vq_op_ports(op));
-	if (op->params && vq_params_parse(op->params, s->params, ex->params ? ex->params : "", why) < 0)
-		s->message = strdup(why);
-	else
-		infer(s);
-}
-
-/* The same inputs for an example every time, whatever their type. */
-static void
-fill_input(const struct sample *s, int i, const struct vq_view *v)
-{
-	struct vq_rng_key key = { .seed = 11, .purpose = vq_hash_str(s->op->name) + (uint64_t)i };
-	int64_t n = vq_shape_count(&v->type->shape);
-
-	for (int64_t k = 0; k < n; k++) {
-		double x = s->lo[i] + (s->hi[i] - s->lo[i]) * vq_rng_uniform(&key, (uint64_t)k);
-		vq_set(v, k, vq_is_float(v->type->dtype) ? (double)(float)x : floor(x));
-	}
-}
-
-static double
-flops_of(const struct sample *s)
-{
-	struct vq_cost c = { .params = s->params, .nin = s->nin, .nout = s->nout, .in = s->in, .out = s->out,
-	    .threads = 1 };
-
-	if (s->op->flops)
-		return s->op->flops(&c);
-	return (double)vq_shape_count(&s->out[0].shape);
-}
+#include "tests/samples.h"
 
 /* --- run against ref ----------------------------------------------------- */
 
@@ -137,9 +34,9 @@ arrays_new(const struct sample *s, bool wide)
 		a->in_type[i] = s->in[i];
 		if (wide && vq_is_float(s->in[i].dtype))
 			a->in_type[i].dtype = VQ_F64;
-		a->in[i] = (struct vq_view){ room_for(&a->in_type[i]), &a->in_type[i] };
+		a->in[i] = (struct vq_view){ sample_room(&a->in_type[i]), &a->in_type[i] };
 		if (wide && vq_is_float(s->in[i].dtype))
-			fill_input(s, i, &a->in[i]);
+			sample_fill(s, i, &a->in[i]);
 		else
 			memcpy(a->in[i].data, s->data[i], vq_type_bytes(&s->in[i]));
 	}
@@ -147,7 +44,7 @@ arrays_new(const struct sample *s, bool wide)
 		a->out_type[i] = s->out[i];
 		if (wide && s->out[i].dtype == VQ_F32)
 			a->out_type[i].dtype = VQ_F64;
-		a->out[i] = (struct vq_view){ room_for(&a->out_type[i]), &a->out_type[i] };
+		a->out[i] = (struct vq_view){ sample_room(&a->out_type[i]), &a->out_type[i] };
 	}
 	return a;
 }
@@ -172,20 +69,9 @@ call_run(const struct sample *s, struct arrays *a, const struct vq_kernels *k, i
 	    .epilogue = epilogue, .k = k, .threads = threads, .key = { .seed = 1 } };
 	struct vq_type scratch = { VQ_U8, { 1, { s->op->scratch ? (int64_t)s->op->scratch(&cost) : 0 } } };
 
-	c.scratch = room_for(&scratch);
+	c.scratch = sample_room(&scratch);
 	(s->op->run ? s->op->run : s->op->ref)(&c);
 	free(c.scratch);
-}
-
-static double
-largest(const struct vq_view *v)
-{
-	double most = 0;
-
-	for (int64_t i = vq_shape_count(&v->type->shape) - 1; i >= 0; i--)
-		if (isfinite(vq_get(v, i)) && fabs(vq_get(v, i)) > most)
-			most = fabs(vq_get(v, i));
-	return most;
 }
 
 /* Equal up to the tolerance relative to the largest; indices may differ in one of a
@@ -193,7 +79,7 @@ largest(const struct vq_view *v)
 static void
 compare(const struct sample *s, const char *what, const struct vq_view *got, const struct vq_view *want)
 {
-	double tolerance = (s->ex->tolerance > 0 ? s->ex->tolerance : 1e-5) * largest(want) + 1e-30;
+	double tolerance = (s->ex->tolerance > 0 ? s->ex->tolerance : 1e-5) * view_largest(want) + 1e-30;
 	int64_t n = vq_shape_count(&got->type->shape), wrong = 0, first = -1;
 
 	for (int64_t i = 0; i < n; i++) {
@@ -254,12 +140,12 @@ check_epilogue(const struct sample *s, const struct arrays *plain)
 	struct sample extra = *s;
 
 	memcpy(in, a->in, sizeof(in));
-	in[s->nin] = (struct vq_view){ room_for(&row), &row };
-	in[s->nin + 1] = (struct vq_view){ room_for(&s->out[0]), &s->out[0] };
+	in[s->nin] = (struct vq_view){ sample_room(&row), &row };
+	in[s->nin + 1] = (struct vq_view){ sample_room(&s->out[0]), &s->out[0] };
 	extra.lo[0] = -1;
 	extra.hi[0] = 1;
-	fill_input(&extra, 0, &in[s->nin]);
-	fill_input(&extra, 0, &in[s->nin + 1]);
+	sample_fill(&extra, 0, &in[s->nin]);
+	sample_fill(&extra, 0, &in[s->nin + 1]);
 	call_run(s, a, vq_kernels(), 2, &p, in, s->nin + 2);
 	vq_ewise_reference(&p, (struct vq_view[]){ plain->out[0], in[s->nin], in[s->nin + 1] }, &b->out[0]);
 	compare(s, "with an epilogue", &a->out[0], &b->out[0]);
@@ -288,12 +174,12 @@ check_reference(const struct sample *s, const struct arrays *got, const char *wh
 static void
 check_run(struct sample *s)
 {
-	bool small = flops_of(s) <= REF_FLOPS;
+	bool small = sample_flops(s) <= SAMPLE_SLOW_FLOPS;
 	struct arrays *first = NULL;
 
 	for (int i = 0; i < s->nin; i++) {
-		s->data[i] = room_for(&s->in[i]);
-		fill_input(s, i, &(struct vq_view){ s->data[i], &s->in[i] });
+		s->data[i] = sample_room(&s->in[i]);
+		sample_fill(s, i, &(struct vq_view){ s->data[i], &s->in[i] });
 	}
 	for (int isa = VQ_ISAS - 1; isa >= 0; isa--) {
 		const struct vq_kernels *k = vq_kernels_of(isa);
@@ -325,174 +211,6 @@ check_run(struct sample *s)
 		free(s->data[i]);
 }
 
-/* --- gradients ----------------------------------------------------------- */
-
-/* The example as a graph in f64: a scalar from its outputs with random weights. */
-struct trial {
-	struct vq_diags diags;
-	struct vq_graph *g;
-	vq_id in[VQ_MAX_IN], wrt[VQ_MAX_IN], grad[VQ_MAX_IN];
-	int port[VQ_MAX_IN], wanted;
-	vq_id loss;
-	struct interp *p;
-};
-
-static vq_id
-random_leaf(struct vq_graph *g, const struct vq_type *t, const char *kind, int i)
-{
-	char name[32];
-
-	snprintf(name, sizeof(name), "%s%d", kind, i);
-	return vq_graph_leaf(g, VQ_INPUT, name, t);
-}
-
-/* sum over i of v[i] . random weights, for those v that are floating */
-static vq_id
-weighted(struct trial *t, const vq_id *v, int n, const char *kind)
-{
-	vq_id total = VQ_NONE;
-
-	for (int i = 0; i < n; i++) {
-		struct vq_type type = t->g->value[v[i]].type;
-		if (!vq_is_float(type.dtype))
-			continue;
-		vq_id x = vq_mul(t->g, v[i], random_leaf(t->g, &type, kind, i));
-		x = vq_sum_all(t->g, x);
-		total = total == VQ_NONE ? x : vq_add(t->g, total, x);
-	}
-	return total;
-}
-
-static void
-differentiate(struct trial *t)
-{
-	ck_assert_msg(vq_gradient(t->g, t->loss, VQ_NONE, t->wrt, t->wanted, t->grad) == 0, "%s",
-	    t->diags.count ? t->diags.diag[0]->message : "no gradient");
-	for (int i = 0; i < t->wanted; i++)
-		ck_assert(vq_type_equal(vq_type_at(t->g, t->grad[i]), vq_type_at(t->g, t->wrt[i])));
-}
-
-/* order 1: the loss is made of the outputs; 2: of their gradients. */
-static bool
-trial_start(struct trial *t, const struct sample *s, int order)
-{
-	vq_id out[VQ_MAX_OUT];
-
-	memset(t, 0, sizeof(*t));
-	t->g = vq_graph_new(s->op->name, &t->diags);
-	for (int i = 0; i < s->nin; i++) {
-		struct vq_type type = s->in[i];
-		if (vq_is_float(type.dtype))
-			type.dtype = VQ_F64;
-		t->in[i] = random_leaf(t->g, &type, "in", i);
-		if (vq_is_float(type.dtype)) {
-			t->port[t->wanted] = i;
-			t->wrt[t->wanted++] = t->in[i];
-		}
-	}
-	vq_id first = vq_graph_add(t->g, s->op, s->params, t->in, s->nin);
-	ck_assert_msg(first != VQ_NONE, "%s does not take f64", s->op->name);
-	for (int i = 0; i < s->nout; i++)
-		out[i] = first + i;
-	t->loss = weighted(t, out, s->nout, "u");
-	if (t->loss == VQ_NONE || t->wanted == 0)
-		return false;
-	differentiate(t);
-	if (order == 2) {
-		vq_id grad[VQ_MAX_IN];
-		memcpy(grad, t->grad, sizeof(grad));
-		t->loss = weighted(t, grad, t->wanted, "v");
-		differentiate(t);
-	}
-	return true;
-}
-
-static void
-trial_fill(struct trial *t, const struct sample *s)
-{
-	t->p = interp_new(t->g);
-	for (vq_id v = 0; v < t->g->values; v++) {
-		struct vq_view view = interp_view(t->p, v);
-		struct vq_rng_key key = { .seed = 5, .purpose = (uint64_t)v };
-		if (t->g->value[v].kind != VQ_INPUT)
-			continue;
-		if (v < s->nin) {
-			fill_input(s, v, &view);
-			continue;
-		}
-		for (int64_t k = vq_shape_count(&view.type->shape) - 1; k >= 0; k--)
-			vq_set(&view, k, 2 * (double)vq_rng_uniform(&key, (uint64_t)k) - 1);
-	}
-}
-
-static void
-trial_end(struct trial *t)
-{
-	if (t->p)
-		interp_free(t->p);
-	vq_graph_free(t->g);
-	vq_diags_free(&t->diags);
-}
-
-static double
-loss_at(struct trial *t, const struct vq_view *x, int64_t k, double value)
-{
-	vq_set(x, k, value);
-	interp_run(t->p);
-	return interp_scalar(t->p, t->loss);
-}
-
-/* The derivative by central differences of the input's element k. */
-static double
-difference(struct trial *t, const struct vq_view *x, int64_t k)
-{
-	const double h = 1e-5;
-	double at = vq_get(x, k);
-	double above = loss_at(t, x, k, at + h), below = loss_at(t, x, k, at - h);
-
-	vq_set(x, k, at);
-	return (above - below) / (2 * h);
-}
-
-/* At most this many elements of an input are varied: evenly spread ones. */
-enum { VARIED = 24 };
-
-static void
-check_derivative(const struct sample *s, int order)
-{
-	struct trial t;
-
-	if (!trial_start(&t, s, order)) {
-		trial_end(&t);
-		return;
-	}
-	trial_fill(&t, s);
-	interp_run(t.p);
-	for (int w = 0; w < t.wanted; w++) {
-		struct vq_view x = interp_view(t.p, t.wrt[w]), g = interp_view(t.p, t.grad[w]);
-		int64_t n = vq_shape_count(&x.type->shape), step = n > VARIED ? n / VARIED : 1;
-		double scale = largest(&g) + 1;
-		for (int64_t k = 0; k < n; k += step) {
-			interp_run(t.p);
-			double want = vq_get(&g, k), got = difference(&t, &x, k);
-			ck_assert_msg(fabs(want - got) <= 2e-6 * scale,
-			    "%s %s (%s): derivative %d of order %d by %s[%lld] is %.9g, differences say %.9g",
-			    s->op->name, s->ex->in, s->ex->params ? s->ex->params : "", w, order,
-			    vq_op_variadic(s->op) ? "x" : s->op->in[t.port[w]], (long long)k, want, got);
-		}
-	}
-	trial_end(&t);
-}
-
-static bool
-is_small(const struct sample *s)
-{
-	for (int i = 0; i < s->nin; i++)
-		if (vq_shape_count(&s->in[i].shape) > VQ_EXAMPLE_CHECK)
-			return false;
-	return flops_of(s) <= REF_FLOPS / 10;
-}
-
 /* --- the tests ----------------------------------------------------------- */
 
 static void
@@ -500,7 +218,7 @@ check_example(const struct vq_op *op, const struct vq_example *ex)
 {
 	struct sample s;
 
-	prepare(&s, op, ex);
+	sample_prepare(&s, op, ex);
 	if (ex->fails || s.message) {
 		ck_assert_msg(s.message != NULL, "%s %s fits, and should fail: %s", op->name, ex->in, ex->fails);
 		ck_assert_msg(ex->fails != NULL, "%s %s does not fit: %s", op->name, ex->in, s.message);
@@ -509,10 +227,6 @@ check_example(const struct vq_op *op, const struct vq_example *ex)
 		return;
 	}
 	check_run(&s);
-	if ((op->grad || op->compose) && !ex->no_gradient && is_small(&s)) {
-		check_derivative(&s, 1);
-		check_derivative(&s, 2);
-	}
 }
 
 START_TEST(each_op)
