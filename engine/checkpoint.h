@@ -9,6 +9,7 @@
 #define VQ_ENGINE_CHECKPOINT_H
 
 #include "engine/diag.h"
+#include "engine/file.h"
 #include "engine/vars.h"
 
 /* __metadata__: strings by name, sorted when written. */
@@ -39,10 +40,5 @@ int vq_checkpoint_hash(const char *path, char hex[17], struct vq_diags *d);
 /* npy version 1 and 2; f32, f64, i32, i64, u8, bool; C order.  data is the caller's to free. */
 int vq_npy_read(const char *path, struct vq_type *t, void **data, struct vq_diags *d);
 int vq_npy_write(const char *path, const struct vq_view *v, struct vq_diags *d);
-
-/* Writes a whole file so that it is there entirely or not at all. */
-int vq_file_write(const char *path, const void *bytes, size_t n, struct vq_diags *d);
-/* A whole regular file, at most max bytes; NULL after an error of the given status. */
-char *vq_file_read(const char *path, size_t max, size_t *n, enum vq_status status, struct vq_diags *d);
 
 #endif
