@@ -119,27 +119,60 @@ grad(struct vq_grad *d)
 	d->din[0] = d->din[0] == VQ_NONE ? part : vq_add(t, d->din[0], part);
 }
 
+/* What compositions share: one row of zeros and a one for each position that
+ * counts, and the target. */
+struct parts {
+	vq_id hot, counts, target, number;
+};
+
+static struct parts
+parts_of(struct vq_graph *t, const struct cross_entropy *p, vq_id x, vq_id index)
+{
+	struct vq_type type = *vq_type_at(t, x);
+	int last = type.shape.rank - 1;
+	int64_t k = type.shape.dim[last];
+	struct parts a;
+
+	a.hot = vq_cast(t, VQ_EMIT1(t, "one_hot", index, "size=%lld ignore=%lld", (long long)k,
+	    (long long)p->ignore), type.dtype);
+	a.counts = vq_sum(t, a.hot, 1u << last, true);
+	a.target = vq_offset(t, vq_scale(t, a.hot, 1 - p->smoothing), p->smoothing / (double)k);
+	a.number = VQ_EMIT2(t, "maximum", vq_sum_all(t, a.counts), vq_scalar_like(t, x, 1), " ");
+	return a;
+}
+
+/* loss = (lse - target . logits) where it counts.  Indices are taken to be in range. */
+static void
+compose(struct vq_compose *c)
+{
+	const struct cross_entropy *p = c->params;
+	struct vq_graph *t = c->to;
+	struct parts a = parts_of(t, p, c->in[0], c->in[1]);
+	vq_id lse = VQ_EMIT1(t, "logsumexp", c->in[0], " ");
+	struct vq_shape rows = vq_type_at(t, lse)->shape;
+	vq_id along = vq_sum(t, vq_mul(t, a.target, c->in[0]), 1u << rows.rank, false);
+	vq_id each = vq_mul(t, vq_sub(t, lse, along), vq_reshape(t, a.counts, &rows));
+
+	c->out[0] = p->reduction == NONE ? each : vq_sum_all(t, each);
+	if (p->reduction == MEAN)
+		c->out[0] = vq_div(t, c->out[0], a.number);
+	c->out[1] = lse;
+}
+
 /* dx = (exp(x - lse) - target) * weight */
 static void
 compose_grad(struct vq_compose *c)
 {
 	const struct cross_entropy *p = c->params;
 	struct vq_graph *t = c->to;
-	const struct vq_type *x = vq_type_at(t, c->in[0]);
-	enum vq_dtype dtype = x->dtype;
-	int last = x->shape.rank - 1;
-	int64_t k = x->shape.dim[last];
-	vq_id hot = vq_cast(t, VQ_EMIT1(t, "one_hot", c->in[2], "size=%lld ignore=%lld",
-	    (long long)k, (long long)p->ignore), dtype);
-	vq_id counts = vq_sum(t, hot, 1u << last, true), g = c->in[3];
-	vq_id softmax = vq_unary(t, "exp", vq_sub(t, c->in[0], per_row(t, c->in[1])));
-	vq_id target = vq_offset(t, vq_scale(t, hot, 1 - p->smoothing), p->smoothing / (double)k);
+	struct parts a = parts_of(t, p, c->in[0], c->in[2]);
+	vq_id softmax = vq_unary(t, "exp", vq_sub(t, c->in[0], per_row(t, c->in[1]))), g = c->in[3];
 
 	if (p->reduction == NONE)
 		g = per_row(t, g);
 	if (p->reduction == MEAN)
-		g = vq_div(t, g, VQ_EMIT2(t, "maximum", vq_sum_all(t, counts), vq_scalar_like(t, g, 1), " "));
-	c->out[0] = vq_mul(t, vq_sub(t, softmax, target), vq_mul(t, counts, g));
+		g = vq_div(t, g, a.number);
+	c->out[0] = vq_mul(t, vq_sub(t, softmax, a.target), vq_mul(t, a.counts, g));
 }
 
 /* --- positions ------------------------------------------------------------ */
@@ -384,7 +417,8 @@ const struct vq_op vq_ops_cross_entropy[] = {
 		.doc = "negative log-likelihood of an index under the softmax of logits",
 		.in = { "logits", "index" }, .out = { "loss", "lse" },
 		.params = params, .size = sizeof(struct cross_entropy),
-		.infer = infer, .grad = grad, .run = run, .ref = ref,
+		.infer = infer, .grad = grad, .compose = compose,
+		.run = run, .ref = ref,
 		.scratch = scratch, .flops = flops,
 		.also = (const char *const[]){ "ce", "nll", "nll_loss", "cross_entropy_loss", "softmax_cross_entropy", NULL },
 		.examples = examples,

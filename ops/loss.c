@@ -119,6 +119,48 @@ grad_bce(struct vq_grad *d)
 		d->din[1] = vq_neg(d->to, vq_mul(d->to, d->in[0], w));
 }
 
+/* --- compositions --------------------------------------------------------- */
+
+static vq_id
+reduced(const struct vq_compose *c, vq_id each)
+{
+	unsigned all = (1u << vq_type_at(c->to, each)->shape.rank) - 1;
+
+	if (reduction_of(c->params) == NONE)
+		return each;
+	return reduction_of(c->params) == MEAN ? vq_mean(c->to, each, all, false) : vq_sum(c->to, each, all, false);
+}
+
+static void
+compose_mse(struct vq_compose *c)
+{
+	c->out[0] = reduced(c, vq_unary(c->to, "square", vq_sub(c->to, c->in[0], c->in[1])));
+}
+
+static void
+compose_l1(struct vq_compose *c)
+{
+	c->out[0] = reduced(c, vq_unary(c->to, "abs", vq_sub(c->to, c->in[0], c->in[1])));
+}
+
+/* With m = min(|d|, delta) the loss is m (|d| - m / 2). */
+static void
+compose_huber(struct vq_compose *c)
+{
+	vq_id d = vq_unary(c->to, "abs", vq_sub(c->to, c->in[0], c->in[1]));
+	vq_id m = VQ_EMIT1(c->to, "clamp", d, "high=%.17g", ((const struct huber *)c->params)->delta);
+
+	c->out[0] = reduced(c, vq_mul(c->to, m, vq_sub(c->to, d, vq_scale(c->to, m, 0.5))));
+}
+
+static void
+compose_bce(struct vq_compose *c)
+{
+	vq_id both = vq_mul(c->to, c->in[0], c->in[1]);
+
+	c->out[0] = reduced(c, vq_sub(c->to, vq_unary(c->to, "softplus", c->in[0]), both));
+}
+
 /* --- reference ------------------------------------------------------------ */
 
 static double value_mse(double a, double b, const void *p) { return (a - b) * (a - b); }
@@ -189,7 +231,6 @@ tile_l1(const struct vq_call *c, float *y, const float *a, const float *b, int64
 	apply(c->k, VQ_EW_ABS, y, y, NULL, n);
 }
 
-/* With m = min(|d|, delta) the loss is m (|d| - m / 2). */
 static void
 tile_huber(const struct vq_call *c, float *y, const float *a, const float *b, int64_t n)
 {
@@ -316,7 +357,8 @@ const struct vq_op vq_ops_loss[] = {
 		.doc = "squared difference of two tensors",
 		.in = { "a", "b" }, .out = { "loss" },
 		.params = params, .size = sizeof(struct loss),
-		.infer = infer, .grad = grad_mse, .run = run_mse, .ref = ref_mse,
+		.infer = infer, .grad = grad_mse, .compose = compose_mse,
+		.run = run_mse, .ref = ref_mse,
 		.scratch = scratch, .flops = flops,
 		.also = (const char *const[]){ "mse_loss", "l2", "l2_loss", "squared_error", NULL },
 		.examples = examples,
@@ -325,7 +367,8 @@ const struct vq_op vq_ops_loss[] = {
 		.doc = "absolute difference of two tensors",
 		.in = { "a", "b" }, .out = { "loss" },
 		.params = params, .size = sizeof(struct loss),
-		.infer = infer, .grad = grad_l1, .run = run_l1, .ref = ref_l1,
+		.infer = infer, .grad = grad_l1, .compose = compose_l1,
+		.run = run_l1, .ref = ref_l1,
 		.scratch = scratch, .flops = flops,
 		.also = (const char *const[]){ "mae", "l1_loss", "absolute_error", NULL },
 		.examples = examples,
@@ -334,7 +377,8 @@ const struct vq_op vq_ops_loss[] = {
 		.doc = "squared difference near zero, absolute difference farther out",
 		.in = { "a", "b" }, .out = { "loss" },
 		.params = huber_params, .size = sizeof(struct huber),
-		.infer = infer, .grad = grad_huber, .run = run_huber, .ref = ref_huber,
+		.infer = infer, .grad = grad_huber, .compose = compose_huber,
+		.run = run_huber, .ref = ref_huber,
 		.scratch = scratch, .flops = flops,
 		.also = (const char *const[]){ "smooth_l1", "huber_loss", NULL },
 		.examples = huber_examples,
@@ -343,7 +387,8 @@ const struct vq_op vq_ops_loss[] = {
 		.doc = "cross-entropy of the sigmoid of logits against targets from 0 to 1",
 		.in = { "logits", "target" }, .out = { "loss" },
 		.params = params, .size = sizeof(struct loss),
-		.infer = infer, .grad = grad_bce, .run = run_bce, .ref = ref_bce,
+		.infer = infer, .grad = grad_bce, .compose = compose_bce,
+		.run = run_bce, .ref = ref_bce,
 		.scratch = scratch, .flops = flops_bce,
 		.also = (const char *const[]){ "bce", "bce_with_logits", "binary_cross_entropy", NULL },
 		.examples = bce_examples,

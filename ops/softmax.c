@@ -73,6 +73,14 @@ infer(struct vq_infer *q)
 	return vq_infer_same_dtype(q);
 }
 
+static void
+drop_axis(struct vq_shape *s, int axis)
+{
+	for (int i = axis; i + 1 < s->rank; i++)
+		s->dim[i] = s->dim[i + 1];
+	s->rank--;
+}
+
 static int
 infer_logsumexp(struct vq_infer *q)
 {
@@ -82,13 +90,10 @@ infer_logsumexp(struct vq_infer *q)
 	if (infer(q) < 0)
 		return -1;
 	int axis = axis_of(p, &q->in[0].shape).index;
-	if (p->keep) {
+	if (p->keep)
 		y->dim[axis] = 1;
-		return 0;
-	}
-	for (int i = axis; i + 1 < y->rank; i++)
-		y->dim[i] = y->dim[i + 1];
-	y->rank--;
+	else
+		drop_axis(y, axis);
 	return 0;
 }
 
@@ -160,6 +165,55 @@ grad_log_softmax_grad(struct vq_grad *d)
 		d->din[1] = vq_sub(t, u, vq_sum(t, ue, axes, true));
 	if (d->want[0])
 		d->din[0] = vq_neg(t, vq_mul(t, ue, vq_sum(t, g, axes, true)));
+}
+
+/* --- compositions --------------------------------------------------------- */
+
+/* exp(x - m) and its sum, m being the largest along the axis; kept. */
+struct parts {
+	vq_id m, less, e, sum;
+	int axis;
+};
+
+static struct parts
+parts_of(const struct vq_compose *c)
+{
+	struct vq_graph *t = c->to;
+	struct parts p = { .axis = axis_of(c->params, &vq_type_at(t, c->in[0])->shape).index };
+
+	p.m = VQ_EMIT1(t, "max", c->in[0], "axes=[%d] keep=true", p.axis);
+	p.less = vq_sub(t, c->in[0], p.m);
+	p.e = vq_unary(t, "exp", p.less);
+	p.sum = vq_sum(t, p.e, 1u << p.axis, true);
+	return p;
+}
+
+static void
+compose_softmax(struct vq_compose *c)
+{
+	struct parts p = parts_of(c);
+
+	c->out[0] = vq_div(c->to, p.e, p.sum);
+}
+
+static void
+compose_log_softmax(struct vq_compose *c)
+{
+	struct parts p = parts_of(c);
+
+	c->out[0] = vq_sub(c->to, p.less, vq_unary(c->to, "log", p.sum));
+}
+
+static void
+compose_logsumexp(struct vq_compose *c)
+{
+	struct parts p = parts_of(c);
+	vq_id y = vq_add(c->to, p.m, vq_unary(c->to, "log", p.sum));
+	struct vq_shape dropped = vq_type_at(c->to, y)->shape;
+
+	if (!((const struct logsumexp *)c->params)->keep)
+		drop_axis(&dropped, p.axis);
+	c->out[0] = vq_reshape(c->to, y, &dropped);
 }
 
 /* --- reference ------------------------------------------------------------ */
@@ -385,7 +439,7 @@ const struct vq_op vq_ops_softmax[] = {
 		.doc = "exponentials along an axis, scaled to sum to one",
 		.in = { "x" }, .out = { "y" },
 		.params = params, .size = sizeof(struct softmax),
-		.infer = infer, .grad = grad_softmax,
+		.infer = infer, .grad = grad_softmax, .compose = compose_softmax,
 		.run = run_softmax, .ref = ref_softmax,
 		.inplace = "0:0", .scratch = scratch, .flops = flops,
 		.also = (const char *const[]){ "soft_max", "normalize_exp", NULL },
@@ -395,7 +449,7 @@ const struct vq_op vq_ops_softmax[] = {
 		.doc = "logarithm of the softmax along an axis",
 		.in = { "x" }, .out = { "y" },
 		.params = params, .size = sizeof(struct softmax),
-		.infer = infer, .grad = grad_log_softmax,
+		.infer = infer, .grad = grad_log_softmax, .compose = compose_log_softmax,
 		.run = run_log_softmax, .ref = ref_log_softmax,
 		.inplace = "0:0", .scratch = scratch, .flops = flops,
 		.also = (const char *const[]){ "logsoftmax", "log_probs", NULL },
@@ -405,7 +459,7 @@ const struct vq_op vq_ops_softmax[] = {
 		.doc = "logarithm of the sum of exponentials along an axis",
 		.in = { "x" }, .out = { "y" },
 		.params = logsumexp_params, .size = sizeof(struct logsumexp),
-		.infer = infer_logsumexp, .grad = grad_logsumexp,
+		.infer = infer_logsumexp, .grad = grad_logsumexp, .compose = compose_logsumexp,
 		.run = run_logsumexp, .ref = ref_logsumexp,
 		.scratch = scratch, .flops = flops,
 		.also = (const char *const[]){ "lse", "log_sum_exp", NULL },
