@@ -355,6 +355,14 @@ vq_names_free(struct vq_names *t)
 /* --- hash, clock ---------------------------------------------------------- */
 
 uint64_t
+vq_mix(uint64_t h)
+{
+	h = (h ^ h >> 33) * 0xff51afd7ed558ccdu;
+	h = (h ^ h >> 33) * 0xc4ceb9fe1a85ec53u;
+	return h ^ h >> 33;
+}
+
+uint64_t
 vq_hash(const void *bytes, size_t n, uint64_t seed)
 {
 	const unsigned char *p = bytes;
@@ -362,10 +370,7 @@ vq_hash(const void *bytes, size_t n, uint64_t seed)
 
 	for (size_t i = 0; i < n; i++)
 		h = (h ^ p[i]) * 0x100000001b3u;
-	h ^= n;
-	h = (h ^ h >> 33) * 0xff51afd7ed558ccdu;
-	h = (h ^ h >> 33) * 0xc4ceb9fe1a85ec53u;
-	return h ^ h >> 33;
+	return vq_mix(h ^ n);
 }
 
 uint64_t

@@ -73,6 +73,8 @@ void vq_names_free(struct vq_names *t);
 /* 64-bit mixing of bytes (FNV-1a, then a finalizer); equal on every machine. */
 uint64_t vq_hash(const void *bytes, size_t n, uint64_t seed);
 uint64_t vq_hash_str(const char *s);
+/* That finalizer: a bijection in which every bit depends on every bit. */
+uint64_t vq_mix(uint64_t h);
 
 /* Seconds of a monotonic clock. */
 double vq_now(void);

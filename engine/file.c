@@ -146,7 +146,7 @@ report(const struct vq_file *f, struct vq_diags *d)
 	char *folder = folder_of(f->path);
 	struct statvfs fs;
 
-	if ((f->reason == ENOSPC || f->reason == EDQUOT) && statvfs(folder, &fs) == 0)
+	if (f->temp && (f->reason == ENOSPC || f->reason == EDQUOT) && statvfs(folder, &fs) == 0)
 		vq_note(e, NULL, "%.1f MB are free in %s", (double)fs.f_bavail * (double)fs.f_frsize / 1e6, folder);
 	free(folder);
 }
