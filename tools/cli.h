@@ -68,7 +68,6 @@ struct vq_command {
 	size_t size;
 	const char *const *also;	/* names people type instead */
 	int (*run)(struct vq_cli *c, void *options);	/* exit code; errors go to c->d */
-	int (*raw)(int argc, char **argv);	/* in place of all that: parses its own arguments */
 };
 
 /* One invocation, parsed. */

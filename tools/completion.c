@@ -83,6 +83,8 @@ add_command(const struct vq_command *cmd, struct vq_text *out)
 		add_ops(out);
 	if (strcmp(cmd->name, "completion") == 0)
 		vq_text_add(out, "		words=bash\n");
+	if (strcmp(cmd->name, "data") == 0)
+		vq_text_add(out, "		(( COMP_CWORD == 2 )) && words='list fetch verify'\n");
 	vq_text_add(out, "		;;\n");
 }
 
@@ -99,12 +101,8 @@ run(struct vq_cli *c, void *options)
 	for (const struct vq_command *const *k = vq_commands(); *k; k++)
 		vq_text_add(&t, "%s ", (*k)->name);
 	vq_text_add(&t, "--help --version' -- \"$cur\")\n		return\n	fi\n	case ${COMP_WORDS[1]} in\n");
-	for (const struct vq_command *const *k = vq_commands(); *k; k++) {
-		if ((*k)->raw)
-			vq_text_add(&t, "	%s) (( COMP_CWORD == 2 )) && words='list fetch verify' ;;\n", (*k)->name);
-		else
-			add_command(*k, &t);
-	}
+	for (const struct vq_command *const *k = vq_commands(); *k; k++)
+		add_command(*k, &t);
 	vq_text_add(&t, "	esac\n%s", outro);
 	fwrite(t.s, 1, t.len, stdout);
 	vq_text_free(&t);

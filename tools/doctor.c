@@ -50,8 +50,8 @@ fact(struct findings *f, const char *key, const char *fmt, ...)
 	vq_text_vadd(&t, fmt, ap);
 	va_end(ap);
 	json_object_set_new(f->group, key, vq_json_text(t.s));
-	vq_text_add(&f->text, "  %-12s ", key);
-	vq_wrap(&f->text, t.s, 15, 100);
+	vq_text_add(&f->text, "  %-13s ", key);
+	vq_wrap(&f->text, t.s, 16, 100);
 	vq_text_add(&f->text, "\n");
 	vq_text_free(&t);
 }

@@ -93,15 +93,17 @@ take_blocks(const struct file *f, const struct vq_tree *blocks)
 	struct vq_library *l = f->l;
 
 	for (int i = 0; i < blocks->count; i++) {
-		const struct vq_tree *key = blocks->item[i].key;
+		const struct vq_tree *key = blocks->item[i].key, *tree = blocks->item[i].value, *doc;
 
+		doc = tree->kind == VQ_TREE_MAP ? vq_tree_get(tree, "doc") : NULL;
 		vq_grow(l->block, l->count, l->cap);
 		l->block[l->count++] = (struct vq_library_block){
 			.name = key->text,
-			.doc = comment_above(&l->arena, f->source->text, key->at.line),
+			.doc = doc && doc->kind == VQ_TREE_SCALAR ? doc->text :
+			    comment_above(&l->arena, f->source->text, key->at.line),
 			.file = f->name,
 			.text = lines_of(&l->arena, f->source->text, &key->at, end_of(blocks, i, f->source->text)),
-			.tree = blocks->item[i].value,
+			.tree = tree,
 		};
 	}
 }

@@ -8,7 +8,7 @@
 
 struct vq_library_block {
 	const char *name;
-	const char *doc;	/* the comment above it, in one line; "" when there is none */
+	const char *doc;	/* its `doc`, or the comment above it in one line; "" without either */
 	const char *file;	/* "lib/nn.yaml" */
 	const char *text;	/* its lines, unindented, each ended */
 	const struct vq_tree *tree;

@@ -16,7 +16,7 @@ struct options {
 	bool all;
 };
 
-enum { WIDTH = 100, NAME = 20 };
+enum { WIDTH = 100, NAME = 20, UNBOUNDED = 1 << 20 };	/* a limit from there on is the table's, not the reader's */
 
 /* --- parameters ------------------------------------------------------------ */
 
@@ -42,8 +42,10 @@ add_param(struct vq_text *out, const struct vq_param *p)
 		vq_text_add(&doc, " (required)");
 	else
 		vq_text_add(&doc, " (default %s)", *p->init ? p->init : "\"\"");
-	if (p->min != 0 || p->max != 0)
-		vq_text_add(&doc, " [%g..%g]", p->min, p->max);
+	if ((p->min != 0 || p->max != 0) && p->max < UNBOUNDED)
+		vq_text_add(&doc, " [%.12g..%.12g]", p->min, p->max);
+	else if (p->min != 0 || p->max != 0)
+		vq_text_add(&doc, " [at least %.12g]", p->min);
 	vq_text_add(out, "  %-14s %-6s ", p->name, kind_of(p));
 	vq_wrap(out, doc.s, 24, WIDTH);
 	vq_text_add(out, "\n");
@@ -211,7 +213,10 @@ show_item(struct vq_text *out, const struct item *it)
 		return;
 	}
 	vq_text_add(out, "%s -- %s\n", it->name, it->doc && *it->doc ? it->doc : it->kind);
-	vq_text_add(out, "\n  %s %s", it->block ? "a block of" : "a", it->block ? it->block->file : it->kind);
+	if (it->block)
+		vq_text_add(out, "\n  a block of %s", it->block->file);
+	else
+		vq_text_add(out, "\n  %s %s", it->kind[0] == 'o' ? "an" : "a", it->kind);
 	if (it->more)
 		vq_text_add(out, "; files: %s", it->more);
 	vq_text_add(out, "\n");

@@ -142,11 +142,5 @@ main(int argc, char **argv)
 	cmd = vq_command_find(name);
 	if (!cmd)
 		return unknown_command(name);
-	if (cmd->raw && argc > 2 && (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0)) {
-		vq_help_command(cmd, stdout);
-		return finish_stdout(VQ_OK);
-	}
-	if (cmd->raw)
-		return finish_stdout(cmd->raw(argc - 1, argv + 1));
 	return run_command(cmd, argc, argv);
 }

@@ -1,0 +1,85 @@
+#!/bin/sh
+# check and dump on a good file.
+. "${srcdir:-.}/tests/cli/harness.sh"
+. "$src/tests/cli/models.sh"
+
+run 0 check linear.yaml
+out "forward"
+out "ok: linear.yaml, 1 graph, 0 stages"
+quiet
+run 0 check linear.yaml -q
+silent
+run 0 check linear.yaml --time
+out "simplify"
+run 0 check linear.yaml --batch 7 --json
+out '"ok": true'
+out '"batch": 7'
+out '"parameters": 3'
+run 2 check linear.yaml --size q=3
+err "graph forward has no free size 'q'"
+
+run 0 dump linear.yaml
+out "graph forward, eval, batch 1"
+out "f32[1, 3]"
+out "parameters   3"
+run 0 dump linear.yaml --batch 5
+out "f32[5, 3]"
+run 0 dump linear.yaml --nodes
+out "mse"
+run 0 dump linear.yaml --grad
+out "backward"
+run 0 dump linear.yaml --format text
+out "param d.w f32[3]"
+out "output loss ="
+run 0 dump linear.yaml --pass fuse
+out "graph forward"
+run 2 dump linear.yaml --pass fues
+err "there is no pass 'fues'"
+err "similar name: fuse"
+run 0 dump linear.yaml --plan
+out "arena"
+run 0 dump linear.yaml --origins
+out "linear.yaml:18:9"
+run 0 dump linear.yaml --format json
+out '"graphs": ['
+run 0 dump linear.yaml --format svg --out model.svg
+silent
+err "wrote model.svg"
+expect "it is a picture" grep -q "</svg>" model.svg
+run 0 dump linear.yaml --format dot
+out "digraph \"forward\""
+if command -v dot >/dev/null; then
+	expect "graphviz takes it" dot -Tsvg -o /dev/null .out
+fi
+if command -v python3 >/dev/null; then
+	"$vqgraph" dump linear.yaml --format json >m.json
+	expect "JSON is JSON" python3 -c 'import json; json.load(open("m.json"))'
+	expect "SVG is XML" python3 -c 'import xml.dom.minidom as m; m.parse("model.svg")'
+fi
+
+# What is flattened is a model file again, and the same one.
+run 0 dump linear.yaml --expand scale=3
+cp .out expanded.yaml
+run 0 check expanded.yaml
+run 0 dump expanded.yaml --expand
+expect "expanding twice changes nothing" cmp -s .out expanded.yaml
+run 0 dump linear.yaml --format text scale=3
+cp .out a.txt
+run 0 dump expanded.yaml --format text
+expect "and the graph is the same" cmp -s .out a.txt
+
+run 2 dump linear.yaml --plan --expand
+err "--expand and --plan ask for different things"
+run 2 dump linear.yaml --graph backward
+err "there is no graph 'backward'"
+run 3 dump linear.yaml --stage train
+err "has no stage 'train'"
+run 1 dump linear.yaml --out none/x.txt
+err "none/x.txt"
+mkdir folder
+run 3 dump folder
+err "it has no resolved.yaml"
+cp expanded.yaml folder/resolved.yaml
+run 0 dump folder --graph forward
+out "graph forward"
+finish

@@ -1,0 +1,58 @@
+#!/bin/sh
+# A training run of a few steps, and what is done with it after: encode, decode, reconstruct, bench.
+. "${srcdir:-.}/tests/cli/harness.sh"
+. "$src/tests/cli/models.sh"
+
+run 0 check tiny.yaml
+out "step"
+run 0 dump tiny.yaml --stage tok
+out "backward"
+out "batch 16"
+run 0 dump tiny.yaml --stage tok --format svg --out step.svg
+run 0 bench tiny.yaml --stage tok --steps 2 --warmup 1 --json
+for key in step_ms median min max samples_per_s flops_per_step gflops roof_gflops share_of_roof arena_bytes \
+	peak_rss_bytes threads isa precision; do
+	out "\"$key\": "
+done
+expect "one line" [ "$(wc -l <.out)" -eq 1 ]
+run 0 bench tiny.yaml --steps 1 --warmup 0 --batch 3 --profile
+out '"batch": 3'
+out "GFLOP/s"
+run 3 bench tiny.yaml --stage tock
+err "tok"
+
+run 0 run tiny.yaml --name a -q
+silent
+run 0 run tiny.yaml --name b -q
+run 0 dump runs/a --hash
+cp .out a.hash
+expect "a hash of 16 digits" grep -qE '^[0-9a-f]{16}$' a.hash
+run 0 dump runs/b --hash
+expect "the same seed gives the same bits" cmp -s .out a.hash
+run 0 dump runs/a
+out "graph autoencode"
+
+run 0 encode runs/a --data digits:test -n 20 --out codes.npy
+err "codes.npy, i32[20]"
+run 0 decode runs/a codes.npy --out decoded.npy
+err "20 pictures"
+run 0 reconstruct runs/a --data digits:test -n 20 --out recon.npy
+err "mean squared error"
+expect "decoding the codes gives the reconstructions" cmp -s decoded.npy recon.npy
+run 0 reconstruct runs/a --data digits:test -n 9 --out recon.png
+expect "a picture" grep -qa PNG recon.png
+run 0 decode runs/a codes.npy --out decoded.png
+
+npy bad.npy '<i4' '(2,)' '\001\000\000\000\010\000\000\000'
+run 4 decode runs/a bad.npy --out x.png
+err "element 1 is 8, and codes go from 0 to 7"
+run 2 decode runs/a codes.npy --out x.gif
+err "ends in .png or .npy"
+run 3 encode runs/a --data digits:tset --out x.npy
+err "tset"
+run 3 encode runs/a --data dgits:test --out x.npy
+run 2 encode tiny.yaml --data digits:test --out x.npy
+err "has no weights"
+run 3 encode runs --data digits:test --out x.npy
+err "resolved.yaml"
+finish
