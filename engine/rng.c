@@ -19,19 +19,10 @@
 
 enum { LANES = 32, WORDS = 4 * LANES };
 
-/* A bijection of 64 bits in which every bit depends on every bit. */
-static uint64_t
-mix(uint64_t h)
-{
-	h = (h ^ h >> 33) * 0xff51afd7ed558ccdu;
-	h = (h ^ h >> 33) * 0xc4ceb9fe1a85ec53u;
-	return h ^ h >> 33;
-}
-
 static uint64_t
 cipher_key(const struct vq_rng_key *k)
 {
-	return mix(k->seed + 0x9e3779b97f4a7c15u * mix(k->purpose + 1));
+	return vq_mix(k->seed + 0x9e3779b97f4a7c15u * vq_mix(k->purpose + 1));
 }
 
 /* One round on n lanes. */
