@@ -17,6 +17,8 @@ struct twins {
 struct simplify {
 	struct twins twins;
 	bool *live;		/* by node of the old graph */
+	vq_id *constant;	/* the different constants of the new graph */
+	int constants, constant_cap;
 	const struct vq_op *add, *sub, *mul, *div, *broadcast_to;
 };
 
@@ -118,20 +120,22 @@ scalar_constant(const struct vq_graph *g, vq_id v, double *x)
 	return true;
 }
 
-/* The canonical id of a constant: the first with the same type and bytes. */
+/* The canonical id of a constant: the first seen with the same type and bytes. */
 static vq_id
-unique_constant(const struct vq_graph *g, vq_id v)
+unique_constant(struct simplify *s, const struct vq_graph *g, vq_id v)
 {
 	const struct vq_value *c = &g->value[v];
 
 	if (c->kind != VQ_CONST)
 		return v;
-	for (vq_id i = 0; i < v; i++) {
-		const struct vq_value *o = &g->value[i];
-		if (o->kind == VQ_CONST && vq_type_equal(&o->type, &c->type) &&
+	for (int i = 0; i < s->constants; i++) {
+		const struct vq_value *o = &g->value[s->constant[i]];
+		if (vq_type_equal(&o->type, &c->type) &&
 		    memcmp(o->constant, c->constant, vq_type_bytes(&c->type)) == 0)
-			return i;
+			return s->constant[i];
 	}
+	vq_grow(s->constant, s->constants, s->constant_cap);
+	s->constant[s->constants++] = v;
 	return v;
 }
 
@@ -161,7 +165,7 @@ fold(struct vq_rewrite *r, const struct vq_node *n, const vq_id *in)
 	n->op->ref(&(struct vq_call){ .params = n->params, .nin = n->nin, .nout = n->nout,
 	    .in = views, .out = out, .threads = 1 });
 	for (int i = 0; i < n->nout; i++) {
-		r->map[n->out + i] = unique_constant(r->to,
+		r->map[n->out + i] = unique_constant(r->arg, r->to,
 		    vq_graph_const(r->to, &from->value[n->out + i].type, room[i]));
 		free(room[i]);
 	}
@@ -255,7 +259,7 @@ simplify_node(struct vq_rewrite *r, int i)
 	if (!s->live[i])
 		return;
 	for (int j = 0; j < n->nin; j++)
-		in[j] = unique_constant(r->to, r->map[n->in[j]]);
+		in[j] = unique_constant(r->arg, r->to, r->map[n->in[j]]);
 	skip_views(r->to, n, in);
 	if ((out = repeats(r, n, in)) != VQ_NONE) {
 		r->map[n->out] = out;
@@ -290,6 +294,7 @@ vq_pass_simplify(struct vq_graph *g)
 
 	free(s.live);
 	free(s.twins.slot);
+	free(s.constant);
 	vq_graph_free(g);
 	return vq_pass_sweep(to);
 }
