@@ -34,8 +34,11 @@ struct vq_gemm_tile {
 
 struct vq_gemm_micro {
 	int mr, nr;
+	int64_t kc;			/* a panel this deep stays in the first-level cache */
 	/* All mr row starts of a are read from, whatever rows is. */
 	void (*tile)(const struct vq_gemm_tile *t, const float *const *a, float *const *c);
+	/* to[k * nr + j] = from[k * ld + j] for j < n, k < len; zeros for n <= j < nr. */
+	void (*pack)(float *to, const float *from, int64_t ld, int64_t len, int n);
 	/* to[k * nr + j] = from[j * ld + k] for j < n, k < len; zeros for n <= j < nr. */
 	void (*pack_transposed)(float *to, const float *from, int64_t ld, int64_t len, int n);
 };

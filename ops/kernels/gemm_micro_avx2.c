@@ -129,6 +129,19 @@ transpose8(const float *from, int64_t ld, float *to)
 }
 
 static void
+pack(float *to, const float *from, int64_t ld, int64_t len, int n)
+{
+	for (int64_t k = 0; k < len; k++, to += NR, from += ld)
+		if (n == NR) {
+			_mm256_store_ps(to, _mm256_loadu_ps(from));
+			_mm256_store_ps(to + 8, _mm256_loadu_ps(from + 8));
+		} else {
+			for (int j = 0; j < NR; j++)
+				to[j] = j < n ? from[j] : 0;
+		}
+}
+
+static void
 pack_transposed(float *to, const float *from, int64_t ld, int64_t len, int n)
 {
 	int64_t whole = n == NR ? len & ~(int64_t)7 : 0;
@@ -143,5 +156,5 @@ pack_transposed(float *to, const float *from, int64_t ld, int64_t len, int n)
 }
 
 const struct vq_gemm_micro vq_gemm_avx2 = {
-	.mr = MR, .nr = NR, .tile = tile, .pack_transposed = pack_transposed,
+	.mr = MR, .nr = NR, .kc = 384, .tile = tile, .pack = pack, .pack_transposed = pack_transposed,
 };

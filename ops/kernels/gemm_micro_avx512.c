@@ -109,6 +109,19 @@ transpose16(const float *from, int64_t ld, float *to)
 }
 
 static void
+pack(float *to, const float *from, int64_t ld, int64_t len, int n)
+{
+	for (int64_t k = 0; k < len; k++, to += NR, from += ld)
+		if (n == NR) {
+			_mm512_store_ps(to, _mm512_loadu_ps(from));
+			_mm512_store_ps(to + 16, _mm512_loadu_ps(from + 16));
+		} else {
+			for (int j = 0; j < NR; j++)
+				to[j] = j < n ? from[j] : 0;
+		}
+}
+
+static void
 pack_transposed(float *to, const float *from, int64_t ld, int64_t len, int n)
 {
 	/* The gather's indices are 32-bit. */
@@ -124,5 +137,5 @@ pack_transposed(float *to, const float *from, int64_t ld, int64_t len, int n)
 }
 
 const struct vq_gemm_micro vq_gemm_avx512 = {
-	.mr = MR, .nr = NR, .tile = tile, .pack_transposed = pack_transposed,
+	.mr = MR, .nr = NR, .kc = 256, .tile = tile, .pack = pack, .pack_transposed = pack_transposed,
 };

@@ -67,6 +67,18 @@ tile(const struct vq_gemm_tile *t, const float *const *a, float *const *c)
 }
 
 static void
+pack(float *to, const float *from, int64_t ld, int64_t len, int n)
+{
+	for (int64_t k = 0; k < len; k++, to += NR, from += ld)
+		if (n == NR) {
+			memcpy(to, from, NR * sizeof(*to));
+		} else {
+			for (int j = 0; j < NR; j++)
+				to[j] = j < n ? from[j] : 0;
+		}
+}
+
+static void
 pack_transposed(float *to, const float *from, int64_t ld, int64_t len, int n)
 {
 	for (int64_t k = 0; k < len; k++)
@@ -75,5 +87,5 @@ pack_transposed(float *to, const float *from, int64_t ld, int64_t len, int n)
 }
 
 const struct vq_gemm_micro vq_gemm_portable = {
-	.mr = MR, .nr = NR, .tile = tile, .pack_transposed = pack_transposed,
+	.mr = MR, .nr = NR, .kc = 512, .tile = tile, .pack = pack, .pack_transposed = pack_transposed,
 };

@@ -1,0 +1,106 @@
+/*
+ * gemm -- packing, and blocks of tiles
+ */
+#include <string.h>
+
+#include "ops/kernels/gemm.h"
+
+void
+vq_gemm_pack(const struct vq_gemm_micro *u, float *to, int64_t depth, int64_t at,
+    const float *b, int64_t ldb, bool transposed, int64_t k, int64_t n)
+{
+	to += at * u->nr;
+	for (int64_t j = 0; j < n; j += u->nr, to += depth * u->nr) {
+		int wide = n - j < u->nr ? (int)(n - j) : u->nr;
+
+		if (transposed)
+			u->pack_transposed(to, b + j * ldb, ldb, k, wide);
+		else
+			u->pack(to, b + j, ldb, k, wide);
+	}
+}
+
+void
+vq_gemm_pad_rows(const float **a, int64_t m)
+{
+	for (int i = 0; i < VQ_GEMM_MR_MAX; i++)
+		a[m + i] = a[m - 1];
+}
+
+/* All tiles of one stretch of k: each panel stays in the first-level cache while
+ * the rows go by. */
+static void
+stretch(const struct vq_gemm_micro *u, const struct vq_gemm_block *g, struct vq_gemm_tile *t, int64_t k)
+{
+	for (int64_t j = 0; j < g->n; j += u->nr) {
+		t->b = g->b + j * g->depth + k * u->nr;
+		t->col = g->col + j;
+		t->cols = g->n - j < u->nr ? (int)(g->n - j) : u->nr;
+		for (int64_t i = 0; i < g->m; i += u->mr) {
+			t->rows = g->m - i < u->mr ? (int)(g->m - i) : u->mr;
+			u->tile(t, g->a + i, g->c + i);
+		}
+	}
+}
+
+/* x cut into equal stretches of at most kc. */
+static int64_t
+equal_parts(int64_t x, int64_t most)
+{
+	int64_t parts = (x + most - 1) / most;
+
+	return (x + parts - 1) / parts;
+}
+
+void
+vq_gemm_block(const struct vq_gemm_micro *u, const struct vq_gemm_block *g)
+{
+	struct vq_gemm_tile t = { .step = g->step, .add = g->add };
+	int64_t k = 0;
+
+	if (g->len > u->kc) {
+		int64_t part = equal_parts(g->len, u->kc), off;
+		t.segs = 1;
+		t.off = &off;
+		for (int64_t s = 0; s < g->segs; s++)
+			for (int64_t x = 0; x < g->len; x += part) {
+				off = g->off[s] + x * g->step;
+				t.len = g->len - x < part ? g->len - x : part;
+				stretch(u, g, &t, k);
+				k += t.len;
+				t.add = true;
+			}
+		return;
+	}
+	int64_t group = g->len * g->segs <= u->kc ? g->segs : equal_parts(g->segs, u->kc / g->len);
+	t.len = g->len;
+	for (int64_t s = 0; s < g->segs; s += group) {
+		t.off = g->off + s;
+		t.segs = g->segs - s < group ? g->segs - s : group;
+		stretch(u, g, &t, k);
+		k += t.segs * t.len;
+		t.add = true;
+	}
+}
+
+void
+vq_epilogue_of(struct vq_epilogue *e, const struct vq_call *c)
+{
+	const struct vq_shape *y = &c->out[0].type->shape;
+
+	*e = (struct vq_epilogue){ .k = c->k, .prog = c->epilogue, .out = c->out[0].data };
+	e->cols = y->rank ? y->dim[y->rank - 1] : 1;
+	if (e->prog == NULL)
+		return;
+	int extra = e->prog->nin - 1, own = c->nin - extra;
+	e->in[0] = e->out;
+	for (int i = 0; i < extra; i++)
+		e->in[1 + i] = c->in[own + i].data;
+}
+
+void
+vq_epilogue_apply(const struct vq_epilogue *e, int64_t row, int64_t rows, int64_t col, int64_t cols)
+{
+	if (e->prog)
+		vq_ewise_tile(e->k, e->prog, e->in, e->cols, e->out, e->cols, e->cols, row, rows, col, cols);
+}

@@ -1,0 +1,81 @@
+/*
+ * gemm -- matrix products in f32
+ *
+ * Built on the register tiles of gemm_micro.h.  How a product is cut into blocks
+ * and dealt to threads never changes the order in which a sum is added up: that
+ * order is a function of shapes alone, so the same bits come out of any number
+ * of threads.
+ */
+#ifndef VQ_OPS_KERNELS_GEMM_H
+#define VQ_OPS_KERNELS_GEMM_H
+
+#include "engine/op.h"
+#include "ops/kernels/gemm_micro.h"
+#include "ops/kernels/kernels.h"
+
+enum {
+	VQ_GEMM_ROWS = 192,			/* most rows of one block */
+	VQ_GEMM_TABLE = VQ_GEMM_ROWS + VQ_GEMM_MR_MAX,	/* row starts of a block, and those read past it */
+};
+
+/* The columns that n take up once packed; what any instruction set needs at most. */
+static inline int64_t
+vq_gemm_width(int64_t n)
+{
+	return (n + VQ_GEMM_NR_MAX - 1) / VQ_GEMM_NR_MAX * VQ_GEMM_NR_MAX;
+}
+
+/*
+ * Packs b, k rows by n columns (transposed: stored as n rows by k), into panels
+ * [ceil(n / nr)][depth][nr] beginning at sliver `at` of each panel.
+ */
+void vq_gemm_pack(const struct vq_gemm_micro *u, float *to, int64_t depth, int64_t at,
+    const float *b, int64_t ldb, bool transposed, int64_t k, int64_t n);
+
+/*
+ * m rows of a times packed panels, into (or onto) columns [col, col + n) of the
+ * rows of c; see gemm_micro.h for how the rows of a are walked.  The row starts in
+ * a are followed by mr - 1 more that may be read.
+ */
+struct vq_gemm_block {
+	int64_t m, n;
+	const float *const *a;
+	float *const *c;
+	int64_t segs, len, step;
+	const int64_t *off;
+	const float *b;
+	int64_t depth;			/* slivers in each panel of b */
+	int64_t col;
+	bool add;
+};
+void vq_gemm_block(const struct vq_gemm_micro *u, const struct vq_gemm_block *g);
+
+/* Repeats the last of m row starts as often as a tile may read past it. */
+void vq_gemm_pad_rows(const float **a, int64_t m);
+
+/*
+ * What a kernel's call says about its epilogue, unpacked: operand 0 is the result.
+ * vq_epilogue_apply does nothing where there is none.
+ */
+struct vq_epilogue {
+	const struct vq_kernels *k;
+	const struct vq_ewise *prog;	/* NULL: none */
+	const float *in[VQ_EWISE_INS];
+	float *out;
+	int64_t cols;
+};
+void vq_epilogue_of(struct vq_epilogue *e, const struct vq_call *c);
+void vq_epilogue_apply(const struct vq_epilogue *e, int64_t row, int64_t rows, int64_t col, int64_t cols);
+
+/*
+ * op(a) . op(b) over the last two axes of in[0] and in[1], leading axes broadcast,
+ * with the call's epilogue.  Flops of one call; bytes of scratch it wants.
+ */
+void vq_matmul_run(const struct vq_call *c, bool transpose_a, bool transpose_b);
+size_t vq_matmul_scratch(const struct vq_cost *c, bool transpose_a, bool transpose_b);
+
+/* GFLOP/s of OpenBLAS's sgemm at 2048^3 on so many threads, now, in this process
+ * (about a third of a second). */
+double vq_gemm_roof(int threads);
+
+#endif

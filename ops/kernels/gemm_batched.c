@@ -1,0 +1,301 @@
+/*
+ * gemm_batched -- the op matmul: which products a call is made of, and who does what
+ *
+ * A product is cut into column groups and depths whose packed b stays in the
+ * third-level cache, and those into tasks of rows times columns that the threads
+ * take.  Many small products are dealt whole.  A product too small to feed the
+ * threads but deep (the gradient of a weight) is cut into a number of depths that
+ * only its shape decides; their sums are added in order.
+ */
+#include <omp.h>
+#include <string.h>
+
+#include "ops/kernels/gemm.h"
+
+enum {
+	DEPTH = 1024,			/* k packed at a time */
+	PACKED = 1 << 20,		/* floats of b packed at a time, about */
+	SMALL = 1 << 22,		/* m * n * k below which a whole product is one task */
+	COPY_COLS = 48,			/* columns that pay for copying a stretch of a */
+};
+
+/* c[m, n] = op(a)[m, k] . op(b)[k, n] */
+struct product {
+	int64_t m, n, k, lda, ldb;
+	bool ta, tb;
+	const float *a, *b;
+	float *c;			/* rows n apart */
+	int64_t row;			/* of the whole result where c begins */
+	const struct vq_epilogue *end;	/* NULL: none */
+};
+
+/* Sizes that a call's shapes decide, and the scratch that follows from them. */
+struct plan {
+	int64_t batch;
+	int64_t m, n, k;
+	int64_t depth, group;		/* k and columns packed at a time */
+	int64_t splits;			/* > 1: so many depths summed apart */
+	bool whole;			/* batches are tasks */
+	size_t packed, copied, partial;	/* bytes: of b; of a, a thread; of the sums */
+	struct vq_shape a, b;		/* leading axes, aligned to the result's */
+	bool shared_b;
+};
+
+static int64_t
+ceil_div(int64_t x, int64_t by)
+{
+	return (x + by - 1) / by;
+}
+
+/* --- one product --------------------------------------------------------- */
+
+struct task {
+	int64_t i0, i1, j0, j1;		/* rows and columns; columns from the group's first */
+	int64_t k0, k1;
+	int64_t group;			/* first column of the group */
+};
+
+/* The row starts of a stretch of a, copied to `room` where it would otherwise be
+ * fetched through lines that push each other out.  Returns the step. */
+static int64_t
+rows_of(const struct product *p, const struct task *t, int64_t k0, int64_t k1, float *room, const float **a)
+{
+	int64_t m = t->i1 - t->i0, len = k1 - k0;
+	bool copy = t->j1 - t->j0 >= COPY_COLS && (p->ta ? p->lda >= 64 : p->lda >= 1024);
+	const float *from = p->ta ? p->a + k0 * p->lda + t->i0 : p->a + t->i0 * p->lda + k0;
+	int64_t ld = p->lda;
+
+	if (copy) {
+		int64_t lines = p->ta ? len : m, width = p->ta ? m : len;
+		ld = width + 16 - width % 16;
+		for (int64_t i = 0; i < lines; i++)
+			memcpy(room + i * ld, from + i * p->lda, (size_t)width * sizeof(*room));
+		from = room;
+	}
+	for (int64_t i = 0; i < m; i++)
+		a[i] = p->ta ? from + i : from + i * ld;
+	vq_gemm_pad_rows(a, m);
+	return p->ta ? ld : 1;
+}
+
+static void
+run_task(const struct vq_gemm_micro *u, const struct product *p, const struct task *t,
+    const float *packed, float *room)
+{
+	const float *a[VQ_GEMM_TABLE];
+	float *c[VQ_GEMM_TABLE];
+	int64_t zero = 0, depth = t->k1 - t->k0;
+	int64_t part = ceil_div(depth, ceil_div(depth, u->kc));
+	struct vq_gemm_block g = { .m = t->i1 - t->i0, .n = t->j1 - t->j0, .a = a, .c = c, .segs = 1,
+	    .off = &zero, .depth = depth, .col = t->group + t->j0, .add = t->k0 > 0 };
+
+	for (int64_t i = 0; i < g.m; i++)
+		c[i] = p->c + (t->i0 + i) * p->n;
+	for (int64_t k = 0; k < depth; k += part) {
+		g.len = depth - k < part ? depth - k : part;
+		g.step = rows_of(p, t, t->k0 + k, t->k0 + k + g.len, room, a);
+		g.b = packed + t->j0 * depth + k * u->nr;
+		vq_gemm_block(u, &g);
+		g.add = true;
+	}
+	if (p->end && t->k1 == p->k)
+		vq_epilogue_apply(p->end, p->row + t->i0, g.m, g.col, g.n);
+}
+
+/* Rows and columns of a task so that every thread gets some. */
+static void
+task_size(const struct vq_gemm_micro *u, int64_t m, int64_t n, int threads, int64_t *rows, int64_t *cols)
+{
+	int64_t wanted = threads == 1 ? 1 : 3 * threads;
+
+	*rows = VQ_GEMM_ROWS;
+	*cols = ceil_div(n, u->nr) * u->nr;
+	while (ceil_div(m, *rows) * ceil_div(n, *cols) < wanted)
+		if (*cols >= 2 * u->nr && *cols >= 4 * (*rows < m ? *rows : m) / 3)
+			*cols = ceil_div(*cols / u->nr, 2) * u->nr;
+		else if (*rows > 2 * u->mr)
+			*rows = ceil_div(*rows / u->mr, 2) * u->mr;
+		else if (*cols >= 2 * u->nr)
+			*cols = ceil_div(*cols / u->nr, 2) * u->nr;
+		else
+			break;
+}
+
+/* packed: room for a group of b; room: `copied` bytes for each thread. */
+static void
+run_product(const struct vq_gemm_micro *u, const struct product *p, const struct plan *s,
+    float *packed, char *room, int threads)
+{
+	for (int64_t j = 0; j < p->n; j += s->group) {
+		int64_t n = p->n - j < s->group ? p->n - j : s->group, rows, cols;
+
+		task_size(u, p->m, n, threads, &rows, &cols);
+		int64_t across = ceil_div(n, cols), tasks = ceil_div(p->m, rows) * across;
+		for (int64_t k = 0; k < p->k; k += s->depth) {
+			int64_t depth = p->k - k < s->depth ? p->k - k : s->depth;
+
+			#pragma omp parallel for num_threads(threads) if (threads > 1)
+			for (int64_t x = 0; x < n; x += u->nr)
+				vq_gemm_pack(u, packed + x * depth, depth, 0,
+				    p->tb ? p->b + (j + x) * p->ldb + k : p->b + k * p->ldb + j + x,
+				    p->ldb, p->tb, depth, n - x < u->nr ? n - x : u->nr);
+			#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(dynamic)
+			for (int64_t i = 0; i < tasks; i++) {
+				struct task t = { .i0 = i / across * rows, .j0 = i % across * cols,
+				    .k0 = k, .k1 = k + depth, .group = j };
+				t.i1 = t.i0 + rows < p->m ? t.i0 + rows : p->m;
+				t.j1 = t.j0 + cols < n ? t.j0 + cols : n;
+				char *mine = threads > 1 ? room + (size_t)omp_get_thread_num() * s->copied : room;
+				run_task(u, p, &t, packed, (float *)mine);
+			}
+		}
+	}
+}
+
+/* --- a call -------------------------------------------------------------- */
+
+/* The leading axes of an operand, aligned to the rank of the result. */
+static struct vq_shape
+leading(const struct vq_shape *s, int rank)
+{
+	struct vq_shape to = { .rank = rank - 2 };
+
+	for (int i = 0; i < to.rank; i++) {
+		int from = i - (rank - s->rank);
+		to.dim[i] = from < 0 ? 1 : s->dim[from];
+	}
+	return to;
+}
+
+static size_t
+aligned(int64_t floats)
+{
+	return ((size_t)floats * sizeof(float) + 63) / 64 * 64;
+}
+
+static struct plan
+plan_of(const struct vq_shape *a, const struct vq_shape *b, const struct vq_shape *y, bool ta)
+{
+	struct plan s = { .batch = vq_shape_span(y, 0, y->rank - 2) };
+
+	s.m = y->dim[y->rank - 2];
+	s.n = y->dim[y->rank - 1];
+	s.k = a->dim[a->rank - (ta ? 2 : 1)];
+	s.a = leading(a, y->rank);
+	s.b = leading(b, y->rank);
+	s.shared_b = vq_shape_count(&s.b) == 1;
+	if (s.shared_b && !ta) {		/* a is one tall matrix */
+		s.m *= s.batch;
+		s.batch = 1;
+	}
+	double work = (double)s.m * (double)s.n * (double)s.k;
+	s.whole = s.batch > 1 && work <= SMALL;
+	s.depth = s.k == 0 ? 1 : ceil_div(s.k, ceil_div(s.k, DEPTH));
+	s.group = PACKED / s.depth / VQ_GEMM_NR_MAX * VQ_GEMM_NR_MAX;
+	if (s.group > vq_gemm_width(s.n))
+		s.group = vq_gemm_width(s.n);
+	s.splits = 1;
+	if (s.batch == 1 && ceil_div(s.m, 24) * ceil_div(s.n, 64) < 16)
+		s.splits = s.k / 512 < 1 ? 1 : s.k / 512 > 16 ? 16 : s.k / 512;
+	s.packed = aligned(s.depth * s.group);
+	s.copied = aligned((VQ_GEMM_ROWS + 16) * (int64_t)(DEPTH / 2 + 16));
+	s.partial = s.splits > 1 ? aligned(s.m * s.n) : 0;
+	return s;
+}
+
+/* Operands and result of batch i. */
+static struct product
+product_at(const struct vq_call *c, const struct plan *s, bool ta, bool tb, int64_t i)
+{
+	const float *a = c->in[0].data, *b = c->in[1].data;
+	int64_t ia = 0, ib = 0, sa = 1, sb = 1, rest = i;
+
+	for (int x = s->batch == 1 ? -1 : s->a.rank - 1; x >= 0; x--) {
+		int64_t d = s->a.dim[x] > s->b.dim[x] ? s->a.dim[x] : s->b.dim[x];
+		ia += s->a.dim[x] > 1 ? rest % d * sa : 0;
+		ib += s->b.dim[x] > 1 ? rest % d * sb : 0;
+		sa *= s->a.dim[x];
+		sb *= s->b.dim[x];
+		rest /= d;
+	}
+	return (struct product){ .m = s->m, .n = s->n, .k = s->k, .ta = ta, .tb = tb,
+	    .lda = ta ? s->m : s->k, .ldb = tb ? s->k : s->n,
+	    .a = a + ia * s->m * s->k, .b = b + ib * s->k * s->n,
+	    .c = (float *)c->out[0].data + i * s->m * s->n, .row = i * s->m };
+}
+
+/* Depths summed apart, then together, in order. */
+static void
+run_split(const struct vq_call *c, const struct product *p, const struct plan *s,
+    const struct vq_epilogue *end, char *scratch)
+{
+	char *partial = scratch + (size_t)c->threads * (s->packed + s->copied);
+	int64_t part = ceil_div(s->k, s->splits), size = s->m * s->n;
+	float *y = p->c;
+
+	#pragma omp parallel for num_threads(c->threads) schedule(dynamic)
+	for (int64_t x = 0; x < s->splits; x++) {
+		char *mine = scratch + (size_t)omp_get_thread_num() * (s->packed + s->copied);
+		struct product q = *p;
+		int64_t k = x * part < s->k ? x * part : s->k;
+
+		q.k = s->k - k < part ? s->k - k : part;
+		q.a += k * (q.ta ? q.lda : 1);
+		q.b += k * (q.tb ? 1 : q.ldb);
+		q.c = (float *)(partial + (size_t)x * s->partial);
+		if (q.k == 0)
+			memset(q.c, 0, (size_t)size * sizeof(*q.c));
+		run_product(c->k->gemm, &q, s, (float *)mine, mine + s->packed, 1);
+	}
+	memcpy(y, partial, (size_t)size * sizeof(*y));
+	for (int64_t x = 1; x < s->splits; x++)
+		c->k->ew[VQ_EW_ADD](y, y, (float *)(partial + (size_t)x * s->partial), NULL, 0, 0, size);
+	vq_epilogue_apply(end, 0, s->m, 0, s->n);
+}
+
+void
+vq_matmul_run(const struct vq_call *c, bool ta, bool tb)
+{
+	const struct vq_shape *y = &c->out[0].type->shape;
+	struct plan s = plan_of(&c->in[0].type->shape, &c->in[1].type->shape, y, ta);
+	const struct vq_gemm_micro *u = c->k->gemm;
+	char *scratch = c->scratch;
+	struct vq_epilogue end;
+
+	if (vq_shape_count(y) == 0)
+		return;
+	vq_epilogue_of(&end, c);
+	if (s.k == 0) {
+		memset(c->out[0].data, 0, vq_type_bytes(c->out[0].type));
+		vq_epilogue_apply(&end, 0, s.batch * s.m, 0, s.n);
+	} else if (s.whole) {
+		#pragma omp parallel for num_threads(c->threads) schedule(dynamic)
+		for (int64_t i = 0; i < s.batch; i++) {
+			char *mine = scratch + (size_t)omp_get_thread_num() * (s.packed + s.copied);
+			struct product p = product_at(c, &s, ta, tb, i);
+
+			p.end = &end;
+			run_product(u, &p, &s, (float *)mine, mine + s.packed, 1);
+		}
+	} else if (s.splits > 1) {
+		struct product p = product_at(c, &s, ta, tb, 0);
+		run_split(c, &p, &s, &end, scratch);
+	} else {
+		for (int64_t i = 0; i < s.batch; i++) {
+			struct product p = product_at(c, &s, ta, tb, i);
+
+			p.end = &end;
+			run_product(u, &p, &s, (float *)scratch, scratch + s.packed, c->threads);
+		}
+	}
+}
+
+size_t
+vq_matmul_scratch(const struct vq_cost *c, bool ta, bool tb)
+{
+	struct plan s = plan_of(&c->in[0].shape, &c->in[1].shape, &c->out[0].shape, ta);
+
+	size_t threads = (size_t)c->threads, packs = s.whole || s.splits > 1 ? threads : 1;
+
+	return packs * s.packed + threads * s.copied + (s.splits > 1 ? (size_t)s.splits * s.partial : 0);
+}
