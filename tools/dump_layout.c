@@ -88,8 +88,11 @@ add_bends(struct vq_picture *p)
 
 		p->line[i].bend = p->boxes;
 		p->line[i].bends = to > from + 1 ? to - from - 1 : 0;
-		for (int k = 0; k < p->line[i].bends; k++)
-			p->box[vq_picture_box(p, VQ_BOX_BEND)].layer = from + 1 + k;
+		for (int k = 0; k < p->line[i].bends; k++) {
+			int bend = vq_picture_box(p, VQ_BOX_BEND);
+
+			p->box[bend].layer = from + 1 + k;
+		}
 	}
 }
 

@@ -7,15 +7,14 @@
 
 enum { LINE_H = 16, PAD = 6 };
 
-static const char style[] =
-	"<style>\n"
-	"text { font: 12px ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace; fill: #0f172a; text-anchor: middle }\n"
-	".t { font-weight: 600 } .w { fill: #475569 } .s { fill: #0369a1; font-size: 11px } .n { fill: #64748b; font-size: 11px }\n"
-	"rect { stroke: #94a3b8; fill: #fff } .input rect { fill: #dbeafe; stroke: #60a5fa } "
-	".output rect { fill: #dcfce7; stroke: #4ade80 }\n"
-	".backward rect { fill: #fee2e2; stroke: #f87171 } .update rect { fill: #fef3c7; stroke: #fbbf24 }\n"
-	"path { fill: none; stroke: #94a3b8; stroke-width: 1.3 } path:hover { stroke: #0369a1; stroke-width: 2.5 }\n"
-	"</style>\n";
+/* Attributes, not a style sheet: some viewers know no selectors. */
+static const char head[] =
+	"<defs><marker id=\"a\" viewBox=\"0 0 8 8\" refX=\"6\" refY=\"4\" markerWidth=\"7\" markerHeight=\"7\" "
+	"orient=\"auto\"><path d=\"M0 0L8 4L0 8z\" fill=\"#94a3b8\"/></marker></defs>\n";
+static const char lines_start[] = "<g fill=\"none\" stroke=\"#94a3b8\" stroke-width=\"1.3\">\n";
+static const char boxes_start[] =
+	"<g font-family=\"ui-monospace, DejaVu Sans Mono, Menlo, Consolas, monospace\" font-size=\"12\" "
+	"text-anchor=\"middle\">\n";
 
 static void
 add_escaped(struct vq_text *out, const char *s)
@@ -35,23 +34,24 @@ add_escaped(struct vq_text *out, const char *s)
 static void
 add_box(struct vq_text *out, const struct vq_box *b)
 {
-	static const char *const class[] = { "input", "step", "backward", "update", "output" };
-	static const char *const line_class[] = { "t", "w", "s", "n" };
+	static const char *const fill[] = { "#dbeafe", "#ffffff", "#fee2e2", "#fef3c7", "#dcfce7" };
+	static const char *const stroke[] = { "#60a5fa", "#94a3b8", "#f87171", "#fbbf24", "#4ade80" };
+	static const char *const text[] = { "font-weight=\"600\" fill=\"#0f172a\"", "fill=\"#475569\"",
+	    "fill=\"#0369a1\"", "fill=\"#64748b\"" };
 	const char *const lines[] = { b->title, b->what, b->type, b->note };
 	double y = b->y - b->h / 2 + PAD + 12;
 	bool round = b->kind == VQ_BOX_INPUT || b->kind == VQ_BOX_OUTPUT;
 
-	vq_text_add(out, "<g class=\"%s\"><rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"%.0f\"/>\n",
-	    class[b->kind], b->x - b->w / 2, b->y - b->h / 2, b->w, b->h, round ? b->h / 2 : 6);
+	vq_text_add(out, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"%.0f\" fill=\"%s\" stroke=\"%s\"/>\n",
+	    b->x - b->w / 2, b->y - b->h / 2, b->w, b->h, round ? b->h / 2 : 6, fill[b->kind], stroke[b->kind]);
 	for (size_t i = 0; i < VQ_COUNT(lines); i++) {
 		if (!*lines[i])
 			continue;
-		vq_text_add(out, "<text class=\"%s\" x=\"%.1f\" y=\"%.1f\">", line_class[i], b->x, y);
+		vq_text_add(out, "<text x=\"%.1f\" y=\"%.1f\" %s>", b->x, y, text[i]);
 		add_escaped(out, lines[i]);
 		vq_text_add(out, "</text>\n");
 		y += LINE_H;
 	}
-	vq_text_add(out, "</g>\n");
 }
 
 /* From the lower edge of one box through the bends to the upper edge of another. */
@@ -89,14 +89,14 @@ vq_dump_svg(const struct vq_dump *d, struct vq_text *out)
 	vq_text_add(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %.0f %.0f\" width=\"%.0f\" height=\"%.0f\">\n"
 	    "<title>", p.width, p.height, p.width, p.height);
 	add_escaped(out, d->name);
-	vq_text_add(out, ", %s</title>\n%s<defs><marker id=\"a\" viewBox=\"0 0 8 8\" refX=\"6\" refY=\"4\" markerWidth=\"7\" "
-	    "markerHeight=\"7\" orient=\"auto\"><path d=\"M0 0L8 4L0 8z\" style=\"fill:#94a3b8;stroke:none\"/></marker></defs>\n"
-	    "<rect x=\"0\" y=\"0\" width=\"100%%\" height=\"100%%\" style=\"fill:#f8fafc;stroke:none\"/>\n", d->mode, style);
+	vq_text_add(out, ", %s</title>\n%s<rect x=\"0\" y=\"0\" width=\"%.0f\" height=\"%.0f\" fill=\"#f8fafc\"/>\n%s", d->mode,
+	    head, p.width, p.height, lines_start);
 	for (int i = 0; i < p.lines; i++)
 		add_line(out, &p, &p.line[i]);
+	vq_text_add(out, "</g>\n%s", boxes_start);
 	for (int i = 0; i < p.boxes; i++)
 		if (p.box[i].kind != VQ_BOX_BEND)
 			add_box(out, &p.box[i]);
-	vq_text_add(out, "</svg>\n");
+	vq_text_add(out, "</g>\n</svg>\n");
 	vq_picture_free(&p);
 }
