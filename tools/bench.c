@@ -54,6 +54,7 @@ range_of(const struct vq_graph *g, vq_id input)
 
 		for (int j = 0; j < n->nin; j++) {
 			const struct vq_shape *first = &vq_type_at(g, n->in[0])->shape;
+			const struct vq_shape *out = &vq_type_at(g, n->out)->shape;
 
 			if (n->in[j] != input)
 				continue;
@@ -62,7 +63,7 @@ range_of(const struct vq_graph *g, vq_id input)
 			else if (strcmp(n->op->name, "lookup") == 0)
 				size = first->dim[0];
 			else if (strcmp(n->op->name, "one_hot") == 0)
-				size = vq_type_at(g, n->out)->shape.dim[vq_type_at(g, n->out)->shape.rank - 1];
+				size = out->dim[out->rank - 1];
 			else if (strncmp(n->op->name, "cross_entropy", 13) == 0 && first->rank > 0)
 				size = first->dim[first->rank - 1];
 		}
@@ -320,10 +321,8 @@ run(struct vq_cli *c, void *options)
 	struct bench b = { .c = c, .o = o };
 	struct vq_model *m;
 
-	if (o->precision != 0) {
-		vq_help(vq_usage_error(c, "--precision bf16 is not supported yet"), "leave it out, or use f32");
+	if (vq_tool_precision(c, o->precision) < 0)
 		return VQ_USAGE;
-	}
 	vq_threads_set((int)c->threads);
 	m = vq_tool_model(c);
 	if (m && find_stage(&b, m) == 0) {
@@ -348,17 +347,20 @@ run(struct vq_cli *c, void *options)
 	return (int)vq_diags_status(&c->d);
 }
 
-static const char *const precisions[] = { "f32", "bf16", NULL };
 static const char *const batch_also[] = { "batch-size", "bs", NULL };
 static const char *const steps_also[] = { "iterations", "repeat", NULL };
 
 #define AT(k, field) .kind = k, .offset = offsetof(struct options, field)
 static const struct vq_opt opts[] = {
-	{ "stage", 0, AT(VQ_O_STRING, stage), "NAME", .doc = "the training stage (may be left out where there is one only)" },
-	{ "steps", 'n', AT(VQ_O_INT, steps), "N", 1, 1e6, .also = steps_also, .doc = "steps that are timed (default 20)" },
+	{ "stage", 0, AT(VQ_O_STRING, stage), "NAME",
+	    .doc = "the training stage (may be left out where there is one only)" },
+	{ "steps", 'n', AT(VQ_O_INT, steps), "N", 1, 1e6, .also = steps_also,
+	    .doc = "steps that are timed (default 20)" },
 	{ "warmup", 'w', AT(VQ_O_INT, warmup), "W", 0, 1e6, .doc = "steps before them (default 3)" },
-	{ "batch", 'b', AT(VQ_O_INT, batch), "B", 1, 1e9, .also = batch_also, .doc = "batch size (default: the stage's)" },
-	{ "precision", 0, AT(VQ_O_ENUM, precision), "P", .choices = precisions, .doc = "arithmetic: f32 (bf16 is not there yet)" },
+	{ "batch", 'b', AT(VQ_O_INT, batch), "B", 1, 1e9, .also = batch_also,
+	    .doc = "batch size (default: the stage's)" },
+	{ "precision", 0, AT(VQ_O_ENUM, precision), "P", .choices = vq_precisions,
+	    .doc = "arithmetic: f32 (bf16 is not there yet)" },
 	{ "profile", 0, AT(VQ_O_FLAG, profile), .doc = "time, share, GFLOP/s and GB/s of each kind of node" },
 	{ "seed", 's', AT(VQ_O_INT, seed), "N", 0, 9e15, .doc = "of parameters and data (default 1)" },
 	{ "no-fuse", 0, AT(VQ_O_FLAG, no_fuse), .doc = "without fusing nodes" },
@@ -366,7 +368,8 @@ static const struct vq_opt opts[] = {
 };
 static const struct options defaults = { .steps = 20, .warmup = 3, .seed = 1 };
 static const char *const examples[] = {
-	"vqgraph bench graphs/vqvae_mnist.yaml --stage vqvae", "step times, samples/s, and the share of the roof",
+	"vqgraph bench graphs/vqvae_mnist.yaml --stage vqvae",
+	    "step times, samples/s, and the share of the roof",
 	"vqgraph bench model.yaml --stage prior --batch 32 -t 1 --profile", "and where the time goes",
 	NULL
 };
@@ -376,9 +379,10 @@ const struct vq_command vq_command_bench = {
 	.name = "bench",
 	.args = "FILE [path=value ...]",
 	.doc = "times whole training steps on random data",
-	.about = "Prints one JSON object: step_ms {median, min, max}, samples_per_s, flops_per_step, gflops, roof_gflops "
-	    "(a matrix product measured in the same process), share_of_roof, arena_bytes, peak_rss_bytes, threads, isa, "
-	    "precision. With --profile a table follows, or, with --json, its rows are in the object as `profile`.",
+	.about = "Prints one JSON object: step_ms {median, min, max}, samples_per_s, flops_per_step, gflops, "
+	    "roof_gflops (a matrix product measured in the same process), share_of_roof, arena_bytes, "
+	    "peak_rss_bytes, threads, isa, precision. With --profile a table follows, or, with --json, its "
+	    "rows are in the object as `profile`.",
 	.examples = examples,
 	.min_args = 1,
 	.max_args = 1,

@@ -36,7 +36,8 @@ struct check {
 };
 
 static void
-add_result(struct check *k, struct vq_graph *g, const char *name, const char *mode, int64_t batch, double expand_s)
+add_result(struct check *k, struct vq_graph *g, const char *name, const char *mode, int64_t batch,
+    double expand_s)
 {
 	struct result r = { .name = name, .mode = mode, .batch = batch, .expand_s = expand_s };
 	struct vq_compile how = { .threads = (int)k->c->threads, .timings = true, .dump = &r.passes };
@@ -104,11 +105,12 @@ check_stage(struct check *k, int i)
 static void
 print_table(const struct check *k)
 {
-	static const char *const title[] = { "graph", "mode", "batch", "values", "nodes", "parameters", "state",
-	    "arena", "FLOP" };
+	static const char *const title[] = { "graph", "mode", "batch", "values", "nodes", "parameters",
+	    "state", "arena", "FLOP" };
 	static const bool right[] = { false, false, true, true, true, true, true, true, true };
 	struct vq_table t = { .columns = VQ_COUNT(title), .title = title, .right = right };
 	struct vq_text out = { 0 };
+	int graphs = vq_model_graphs(k->m), stages = vq_model_stages(k->m);
 	char buf[VQ_NUM_STR];
 
 	for (int i = 0; i < k->results; i++) {
@@ -125,8 +127,8 @@ print_table(const struct check *k)
 		vq_table_cell(&t, "%s", vq_si_str(r->flops, buf));
 	}
 	vq_table_end(&t, k->c->color_out, &out);
-	vq_text_add(&out, "ok: %s, %d graph%s, %d stage%s\n", vq_model_path(k->m), vq_model_graphs(k->m),
-	    vq_model_graphs(k->m) == 1 ? "" : "s", vq_model_stages(k->m), vq_model_stages(k->m) == 1 ? "" : "s");
+	vq_text_add(&out, "ok: %s, %d graph%s, %d stage%s\n", vq_model_path(k->m), graphs, graphs == 1 ? "" : "s",
+	    stages, stages == 1 ? "" : "s");
 	fwrite(out.s, 1, out.len, stdout);
 	vq_text_free(&out);
 }
@@ -238,13 +240,15 @@ run(struct vq_cli *c, void *options)
 
 #define AT(k, field) .kind = k, .offset = offsetof(struct options, field)
 static const struct vq_opt opts[] = {
-	{ "batch", 'b', AT(VQ_O_INT, batch), "N", 1, 1e9, .doc = "batch size (default: of the stage that uses the graph, else 1)" },
+	{ "batch", 'b', AT(VQ_O_INT, batch), "N", 1, 1e9,
+	    .doc = "batch size (default: of the stage that uses the graph, else 1)" },
 	{ "size", 0, AT(VQ_O_LIST, size), "NAME=N", .doc = "another free size (default 1)" },
 	{ "time", 0, AT(VQ_O_FLAG, time), .doc = "milliseconds of reading, expanding and each pass" },
 	{ 0 }
 };
 static const char *const examples[] = {
-	"vqgraph check graphs/vqvae_mnist.yaml", "every graph and training step, with parameters, memory and FLOP",
+	"vqgraph check graphs/vqvae_mnist.yaml",
+	    "every graph and training step, with parameters, memory and FLOP",
 	"vqgraph check model.yaml codes=256 --json", "for an editor: errors with file, line and column",
 	NULL
 };
@@ -254,9 +258,9 @@ const struct vq_command vq_command_check = {
 	.name = "check",
 	.args = "FILE [path=value ...]",
 	.doc = "validates a model file, infers every shape, plans memory; needs no data",
-	.about = "Each graph is expanded as it is for evaluation (eval) and for training (train), and each training "
-	    "stage's whole step, backward pass and updates included (step). Errors of all files come out together. "
-	    "-q prints nothing when all is well.",
+	.about = "Each graph is expanded as it is for evaluation (eval) and for training (train), and each "
+	    "training stage's whole step, backward pass and updates included (step). Errors of all files "
+	    "come out together. -q prints nothing when all is well.",
 	.examples = examples,
 	.min_args = 1,
 	.max_args = 1,

@@ -3,9 +3,6 @@
  */
 #include "tools/cli.h"
 
-#include <ctype.h>
-#include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -166,144 +163,10 @@ unknown_option(struct parser *p, const char *name, size_t n)
 	return -1;
 }
 
-/* --- values --------------------------------------------------------------- */
-
-bool
-vq_duration_parse(const char *s, double *seconds)
-{
-	static const struct { char unit; double seconds; } units[] = {
-		{ 'd', 86400 }, { 'h', 3600 }, { 'm', 60 }, { 's', 1 }
-	};
-	double sum = 0;
-	size_t next = 0;		/* units go down: 1h30m, not 30m1h */
-
-	if (*s == '\0')
-		return false;
-	while (*s) {
-		char *end;
-		double x = strtod(s, &end);
-		size_t k = next;
-
-		if (!isdigit((unsigned char)*s) || end == s || !isfinite(x) || *end == 'x')
-			return false;
-		if (*end == '\0' && next == 0) {
-			*seconds = x;
-			return true;
-		}
-		while (k < VQ_COUNT(units) && units[k].unit != *end)
-			k++;
-		if (k == VQ_COUNT(units))
-			return false;
-		sum += x * units[k].seconds;
-		next = k + 1;
-		s = end + 1;
-	}
-	*seconds = sum;
-	return isfinite(sum);
-}
-
-static int
-wrong_value(struct parser *p, const struct vq_opt *o, const char *value, const char *wants)
-{
-	vq_usage_error(p->c, "--%s wants %s, not '%s'", o->name, wants, value);
-	return -1;
-}
-
-static int
-set_int(struct parser *p, const struct vq_opt *o, const char *value, int64_t *into)
-{
-	char wants[96], *end;
-	long long x;
-	bool bounds = o->min != 0 || o->max != 0;
-
-	errno = 0;
-	x = strtoll(value, &end, 10);
-	snprintf(wants, sizeof(wants), "a whole number");
-	if (bounds && o->max < 9e15)
-		snprintf(wants, sizeof(wants), "a whole number from %.0f to %.0f", o->min, o->max);
-	else if (bounds)
-		snprintf(wants, sizeof(wants), "a whole number of at least %.0f", o->min);
-	if (end == value || *end || errno || isspace((unsigned char)*value) ||
-	    (bounds && ((double)x < o->min || (double)x > o->max)))
-		return wrong_value(p, o, value, wants);
-	*into = x;
-	return 0;
-}
-
-static int
-set_real(struct parser *p, const struct vq_opt *o, const char *value, double *into)
-{
-	char wants[96], *end;
-	double x = strtod(value, &end);
-	bool bounds = o->min != 0 || o->max != 0;
-
-	snprintf(wants, sizeof(wants), "a number");
-	if (bounds)
-		snprintf(wants, sizeof(wants), "a number from %g to %g", o->min, o->max);
-	if (end == value || *end || !isfinite(x) || (bounds && (x < o->min || x > o->max)))
-		return wrong_value(p, o, value, wants);
-	*into = x;
-	return 0;
-}
-
-static int
-set_enum(struct parser *p, const struct vq_opt *o, const char *value, int *into)
-{
-	struct vq_text all = { 0 };
-	struct vq_suggest s;
-
-	vq_suggest_start(&s, value);
-	for (int i = 0; o->choices[i]; i++) {
-		if (strcmp(o->choices[i], value) == 0) {
-			*into = i;
-			vq_text_free(&all);
-			return 0;
-		}
-		vq_suggest_try(&s, o->choices[i]);
-		vq_text_add(&all, "%s%s", i == 0 ? "" : o->choices[i + 1] ? ", " : " or ", o->choices[i]);
-	}
-	wrong_value(p, o, value, all.s);
-	if (s.best && p->c->d.count)
-		vq_help(p->c->d.diag[p->c->d.count - 1], "did you mean %s?", s.best);
-	vq_text_free(&all);
-	return -1;
-}
-
 static int
 set_value(struct parser *p, struct found f, const char *value)
 {
-	const struct vq_opt *o = f.opt;
-	void *into = (char *)f.into + o->offset;
-	struct vq_strings *list = into;
-
-	switch (o->kind) {
-	case VQ_O_FLAG:
-		*(bool *)into = true;
-		return 0;
-	case VQ_O_INT:
-		return set_int(p, o, value, into);
-	case VQ_O_REAL:
-		return set_real(p, o, value, into);
-	case VQ_O_ENUM:
-		return set_enum(p, o, value, into);
-	case VQ_O_STRING:
-		if (*value == '\0')
-			return wrong_value(p, o, value, "a value");
-		*(const char **)into = value;
-		return 0;
-	case VQ_O_DURATION:
-		if (!vq_duration_parse(value, into))
-			return wrong_value(p, o, value, "a duration such as 90s, 30m or 1h30m");
-		return 0;
-	case VQ_O_LIST:
-		vq_grow(list->s, list->count, list->cap);
-		list->s[list->count++] = value;
-		return 0;
-	case VQ_O_MAYBE:
-		*(struct vq_maybe *)into = (struct vq_maybe){ true, value };
-		return 0;
-	}
-	return -1;
+	return vq_opt_set(p->c, f.opt, (char *)f.into + f.opt->offset, value);
 }
 
 /* --- one argument --------------------------------------------------------- */
@@ -466,7 +329,8 @@ check_required(struct parser *p)
 		for (int k = 0; k < c->args; k++)
 			s += strcspn(s, " ") + 1;
 		snprintf(word, sizeof(word), "%.*s", (int)strcspn(s, " "), s);
-		vq_help(vq_usage_error(c, "%s is missing", word), "vqgraph %s %s", p->cmd->name, p->cmd->args);
+		vq_help(vq_usage_error(c, "%s is missing", word), "vqgraph %s %s", p->cmd->name,
+		    p->cmd->args);
 	}
 	for (const struct vq_opt *o = p->cmd->opts; o && o->name; o++)
 		if (o->required && !vq_cli_given(c, o->name))

@@ -113,6 +113,9 @@ struct vq_diag *vq_usage_error(struct vq_cli *c, const char *fmt, ...) VQ_PRINTF
 void vq_notice(const struct vq_cli *c, const char *fmt, ...) VQ_PRINTF(2, 3);
 /* Whether output to this stream is coloured under auto. */
 bool vq_color_for(enum vq_color c, FILE *to);
+/* Sets an option's field from text; -1 after an error.  value is NULL for a flag, and
+ * for VQ_O_MAYBE without one. */
+int vq_opt_set(struct vq_cli *c, const struct vq_opt *o, void *into, const char *value);
 /* "30m", "1h30m", "45": seconds; false when it is none. */
 bool vq_duration_parse(const char *s, double *seconds);
 

@@ -97,7 +97,8 @@ vq_codec_data(struct vq_codec *k)
 	const char *colon = strrchr(k->o->data, ':');
 	struct vq_data_spec spec = k->t.data;
 
-	spec.source = colon ? vq_arena_strndup(&k->c->arena, k->o->data, (size_t)(colon - k->o->data)) : k->o->data;
+	spec.source = colon ? vq_arena_strndup(&k->c->arena, k->o->data, (size_t)(colon - k->o->data)) :
+	    k->o->data;
 	spec.split = colon ? colon + 1 : "test";
 	spec.base = NULL;
 	spec.at = NULL;
@@ -208,13 +209,15 @@ bind_inputs(struct vq_codec *k, char *buffer[VQ_MAX_FIELDS])
 		if (val->kind != VQ_INPUT)
 			continue;
 		if (f < 0) {
-			vq_error(&k->c->d, VQ_DATA, NULL, "%s does not give the graph's input %s", k->data->name, val->name);
+			vq_error(&k->c->d, VQ_DATA, NULL, "%s does not give the graph's input %s",
+			    k->data->name, val->name);
 			return -1;
 		}
 		if (vq_type_bytes(&k->data->field[f].type) * (size_t)k->batch != vq_type_bytes(&val->type) ||
 		    k->data->field[f].type.dtype != val->type.dtype) {
-			vq_error(&k->c->d, VQ_DATA, NULL, "input %s is %s, but a sample of %s is %s", val->name,
-			    vq_type_str(&val->type, expected), k->data->name, vq_type_str(&k->data->field[f].type, found));
+			vq_error(&k->c->d, VQ_DATA, NULL, "input %s is %s, but a sample of %s is %s",
+			    val->name, vq_type_str(&val->type, expected), k->data->name,
+			    vq_type_str(&k->data->field[f].type, found));
 			return -1;
 		}
 		buffer[f] = vq_alloc_aligned(vq_type_bytes(&val->type));
@@ -224,8 +227,8 @@ bind_inputs(struct vq_codec *k, char *buffer[VQ_MAX_FIELDS])
 }
 
 static void
-run_batch(struct vq_codec *k, int64_t first, int64_t n, char *const *buffer, const char *const *output, int outputs,
-    char **all)
+run_batch(struct vq_codec *k, int64_t first, int64_t n, char *const *buffer, const char *const *output,
+    int outputs, char **all)
 {
 	uint32_t *index = vq_alloc_array((size_t)n, sizeof(*index));
 
@@ -247,7 +250,8 @@ run_batch(struct vq_codec *k, int64_t first, int64_t n, char *const *buffer, con
 }
 
 int
-vq_codec_run(struct vq_codec *k, const char *const *output, int n, int64_t samples, void **all, struct vq_type *type)
+vq_codec_run(struct vq_codec *k, const char *const *output, int n, int64_t samples, void **all,
+    struct vq_type *type)
 {
 	char *buffer[VQ_MAX_FIELDS] = { 0 };
 	int rc = bind_inputs(k, buffer);
@@ -261,7 +265,8 @@ vq_codec_run(struct vq_codec *k, const char *const *output, int n, int64_t sampl
 		vq_plan_output(k->plan, output[i], &v);
 		type[i] = *v.type;
 		if (type[i].shape.rank == 0 || type[i].shape.dim[0] != k->batch) {
-			vq_usage_error(k->c, "%s is %s: its first axis is not the batch", output[i], vq_type_str(v.type, str));
+			vq_usage_error(k->c, "%s is %s: its first axis is not the batch", output[i],
+			    vq_type_str(v.type, str));
 			rc = -1;
 			break;
 		}
@@ -269,7 +274,8 @@ vq_codec_run(struct vq_codec *k, const char *const *output, int n, int64_t sampl
 		all[i] = vq_alloc_array((size_t)samples, vq_type_bytes(v.type) / (size_t)k->batch);
 	}
 	for (int64_t at = 0; at < samples && rc == 0; at += k->batch)
-		run_batch(k, at, samples - at < k->batch ? samples - at : k->batch, buffer, output, n, (char **)all);
+		run_batch(k, at, samples - at < k->batch ? samples - at : k->batch, buffer, output, n,
+		    (char **)all);
 	for (int f = 0; f < VQ_MAX_FIELDS; f++)
 		free(buffer[f]);
 	return rc;
@@ -301,7 +307,8 @@ vq_codec_write(struct vq_codec *k, const char *path, const struct vq_view *v, co
 		return -1;
 	}
 	if (s->rank != 4 || v->type->dtype != VQ_F32) {
-		vq_usage_error(k->c, "%s cannot be drawn: pictures are f32[n, h, w, c]", vq_type_str(v->type, type));
+		vq_usage_error(k->c, "%s cannot be drawn: pictures are f32[n, h, w, c]",
+		    vq_type_str(v->type, type));
 		return -1;
 	}
 	p.n = s->dim[0];

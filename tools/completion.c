@@ -94,13 +94,15 @@ run(struct vq_cli *c, void *options)
 	struct vq_text t = { 0 };
 
 	if (strcmp(c->arg[0], "bash") != 0) {
-		vq_help(vq_usage_error(c, "there is no completion for '%s'", c->arg[0]), "there is one for bash");
+		vq_help(vq_usage_error(c, "there is no completion for '%s'", c->arg[0]),
+		    "there is one for bash");
 		return VQ_USAGE;
 	}
 	vq_text_add(&t, "%s		mapfile -t COMPREPLY < <(compgen -W '", intro);
 	for (const struct vq_command *const *k = vq_commands(); *k; k++)
 		vq_text_add(&t, "%s ", (*k)->name);
-	vq_text_add(&t, "--help --version' -- \"$cur\")\n		return\n	fi\n	case ${COMP_WORDS[1]} in\n");
+	vq_text_add(&t,
+	    "--help --version' -- \"$cur\")\n		return\n	fi\n	case ${COMP_WORDS[1]} in\n");
 	for (const struct vq_command *const *k = vq_commands(); *k; k++)
 		add_command(*k, &t);
 	vq_text_add(&t, "	esac\n%s", outro);

@@ -50,7 +50,8 @@ check_codes(struct vq_codec *k, struct vq_array *a, const struct vq_type *one_ba
 	n = vq_shape_count(&a->type.shape);
 	for (int64_t i = 0; i < n; i++)
 		if (vq_get(&v, i) < 0 || vq_get(&v, i) >= (double)k->t.codes[0].size) {
-			vq_error(&k->c->d, VQ_DATA, NULL, "%s: element %lld is %.0f, and codes go from 0 to %lld", a->path,
+			vq_error(&k->c->d, VQ_DATA, NULL,
+			    "%s: element %lld is %.0f, and codes go from 0 to %lld", a->path,
 			    (long long)i, vq_get(&v, i), (long long)k->t.codes[0].size - 1);
 			return -1;
 		}
@@ -66,7 +67,8 @@ check_inputs(struct vq_codec *k, const char *shown)
 
 	for (vq_id v = 0; v < g->values && rc == 0; v++)
 		if (g->value[v].kind == VQ_INPUT && uses[v] > 0 && strcmp(g->value[v].name, input) != 0) {
-			vq_usage_error(k->c, "%s depends on input %s past the codes: it cannot be decoded from them", shown,
+			vq_usage_error(k->c,
+			    "%s depends on input %s past the codes: it cannot be decoded from them", shown,
 			    g->value[v].name);
 			rc = -1;
 		}
@@ -90,7 +92,8 @@ decode_all(struct vq_codec *k, const struct vq_array *a, const char *shown)
 			zeros = vq_alloc_aligned(vq_type_bytes(&g->value[i].type));
 	for (vq_id i = 0; i < g->values; i++)
 		if (g->value[i].kind == VQ_INPUT)	/* only the codes are read */
-			vq_plan_input(k->plan, g->value[i].name, strcmp(g->value[i].name, input) == 0 ? batch : zeros);
+			vq_plan_input(k->plan, g->value[i].name,
+			    strcmp(g->value[i].name, input) == 0 ? batch : zeros);
 	vq_plan_output(k->plan, shown, &v);
 	type = *v.type;
 	each = vq_type_bytes(&type) / (size_t)k->batch;
@@ -151,10 +154,13 @@ run(struct vq_cli *c, void *options)
 
 #define AT(k, field) .kind = k, .offset = offsetof(struct vq_codec_options, field)
 static const struct vq_opt opts[] = {
-	{ "out", 'o', AT(VQ_O_STRING, out), "FILE", .required = true, .doc = "where the pictures go: .png or .npy" },
+	{ "out", 'o', AT(VQ_O_STRING, out), "FILE", .required = true,
+	    .doc = "where the pictures go: .png or .npy" },
 	{ "batch", 'b', AT(VQ_O_INT, batch), "B", 1, 1e6, .doc = "samples at once (default 128)" },
-	{ "checkpoint", 0, AT(VQ_O_STRING, checkpoint), "CKPT", .doc = "in place of the run's best, or last" },
-	{ "stage", 0, AT(VQ_O_STRING, stage), "NAME", .doc = "the tokenizer's stage (default: the first with `codes`)" },
+	{ "checkpoint", 0, AT(VQ_O_STRING, checkpoint), "CKPT",
+	    .doc = "in place of the run's best, or last" },
+	{ "stage", 0, AT(VQ_O_STRING, stage), "NAME",
+	    .doc = "the tokenizer's stage (default: the first with `codes`)" },
 	{ 0 }
 };
 static const char *const examples[] = {

@@ -148,7 +148,8 @@ examine_threads(struct findings *f)
 	else
 		fact(f, "quota", "none");
 	if (quota > 0 && vq_threads() > (int)ceil(quota))
-		warning(f, "%d threads on a quota of %.4g CPUs: all of them are stopped for most of every period; "
+		warning(f,
+		    "%d threads on a quota of %.4g CPUs: all of them are stopped for most of every period; "
 		    "use -t %d", vq_threads(), quota, (int)ceil(quota));
 	if (vq_threads() > online && online > 0)
 		warning(f, "%d threads on %ld processors will wait for each other", vq_threads(), online);
@@ -171,10 +172,12 @@ examine_blas(struct findings *f, bool measure)
 	if (measure)
 		fact(f, "speed", "%.1f GFLOP/s, f32, %d threads", vq_gemm_roof(vq_threads()), vq_threads());
 	if (parallel == 1)
-		warning(f, "OpenBLAS is the pthread variant, which next to OpenMP loops can be 30 times slower or hang: "
-		    "install libopenblas0-openmp (Debian, Ubuntu)");
+		warning(f,
+		    "OpenBLAS is the pthread variant, which next to OpenMP loops can be 30 times slower or "
+		    "hang: install libopenblas0-openmp (Debian, Ubuntu)");
 	if (parallel == 0)
-		warning(f, "OpenBLAS is the variant without threads: install libopenblas0-openmp (Debian, Ubuntu)");
+		warning(f,
+		    "OpenBLAS is the variant without threads: install libopenblas0-openmp (Debian, Ubuntu)");
 }
 
 static void
@@ -200,7 +203,8 @@ examine_libraries(struct findings *f)
 static void
 examine_memory(struct findings *f)
 {
-	long pages = sysconf(_SC_PHYS_PAGES), free_pages = sysconf(_SC_AVPHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+	long pages = sysconf(_SC_PHYS_PAGES), free_pages = sysconf(_SC_AVPHYS_PAGES),
+	    size = sysconf(_SC_PAGESIZE);
 	char buf[VQ_NUM_STR], huge[128] = "unknown";
 	struct rlimit limit;
 	FILE *in = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "re");
@@ -239,7 +243,8 @@ examine_data(struct findings *f)
 			fact(f, (*k)->name, "%s", where);
 		else
 			fact(f, (*k)->name, "not found in %s%s%s", places.s ? places.s : "any place",
-			    (*k)->fetch ? "; `vqgraph data fetch` brings it: " : "", (*k)->fetch ? (*k)->name : "");
+			    (*k)->fetch ? "; to get it: vqgraph data fetch " : "",
+			    (*k)->fetch ? (*k)->name : "");
 		vq_text_free(&places);
 	}
 	vq_arena_free(&a);
@@ -252,7 +257,8 @@ add_warnings(struct findings *f)
 
 	vq_text_add(&f->text, "\n");
 	for (size_t i = 0; i < n; i++) {
-		vq_text_add(&f->text, "%swarning:%s ", f->color ? "\033[1;33m" : "", f->color ? "\033[0m" : "");
+		vq_text_add(&f->text, "%swarning:%s ", f->color ? "\033[1;33m" : "",
+		    f->color ? "\033[0m" : "");
 		vq_wrap(&f->text, json_string_value(json_array_get(f->warnings, i)), 9, 100);
 		vq_text_add(&f->text, "\n");
 	}

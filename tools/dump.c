@@ -38,7 +38,8 @@ append_gradient(struct dumper *u, struct vq_graph *g)
 	int n = 0, rc;
 
 	if (loss == VQ_NONE) {
-		vq_help(vq_usage_error(u->c, "graph %s has no value named loss to take gradients of", g->name),
+		vq_help(vq_usage_error(u->c, "graph %s has no value named loss to take gradients of",
+		    g->name),
 		    "--stage NAME shows a stage's whole training step");
 		return -1;
 	}
@@ -232,7 +233,8 @@ check_options(struct dumper *u)
 	if (n > 1)
 		vq_usage_error(u->c, "%s and %s ask for different things", asked[0], asked[1]);
 	if (o->stage && (o->graph || o->grad))
-		vq_usage_error(u->c, "--stage shows the stage's own graph with its gradients: --%s cannot be given with it",
+		vq_usage_error(u->c,
+		    "--stage shows the stage's own graph with its gradients: --%s cannot be given with it",
 		    o->graph ? "graph" : "grad");
 	if (o->pass)
 		check_pass(u, o->pass);
@@ -257,7 +259,8 @@ run(struct vq_cli *c, void *options)
 			dump_graphs(&u);
 	}
 	if (!c->d.count && u.o->format == JSON && !u.o->expand && !u.o->hash) {
-		json_t *top = json_pack("{s:o, s:o}", "file", vq_json_text(vq_model_path(u.m)), "graphs", json_incref(u.list));
+		json_t *top = json_pack("{s:o, s:o}", "file", vq_json_text(vq_model_path(u.m)), "graphs",
+		    json_incref(u.list));
 		char *s = json_dumps(top, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
 
 		vq_text_add(&u.out, "%s\n", s);
@@ -278,18 +281,22 @@ static const char *const expand_also[] = { "flatten", "resolve", "resolved", NUL
 static const struct vq_opt opts[] = {
 	{ "format", 'f', AT(VQ_O_ENUM, format), "HOW", .choices = formats,
 	    .doc = "table (a model summary), dot (for graphviz), svg, json, text (the IR)" },
-	{ "graph", 'g', AT(VQ_O_STRING, graph), "NAME", .doc = "this graph (default: all; dot and svg show one)" },
-	{ "stage", 0, AT(VQ_O_STRING, stage), "NAME", .doc = "a stage's training step: its graph with gradients and updates" },
+	{ "graph", 'g', AT(VQ_O_STRING, graph), "NAME",
+	    .doc = "this graph (default: all; dot and svg show one)" },
+	{ "stage", 0, AT(VQ_O_STRING, stage), "NAME",
+	    .doc = "a stage's training step: its graph with gradients and updates" },
 	{ "grad", 0, AT(VQ_O_FLAG, grad), .doc = "with the backward graph of `loss`" },
 	{ "train", 0, AT(VQ_O_FLAG, train), .doc = "with $train = 1" },
 	{ "nodes", 0, AT(VQ_O_FLAG, nodes), .doc = "every node by itself, not by steps" },
 	{ "expand", 'e', AT(VQ_O_FLAG, expand), .also = expand_also,
 	    .doc = "the file flattened, with every default: itself a model file" },
-	{ "pass", 0, AT(VQ_O_STRING, pass), "NAME", .doc = "the IR after this pass: expand, lower, simplify, fuse, plan" },
+	{ "pass", 0, AT(VQ_O_STRING, pass), "NAME",
+	    .doc = "the IR after this pass: expand, lower, simplify, fuse, plan" },
 	{ "plan", 0, AT(VQ_O_FLAG, plan), .doc = "the arena: who lives where, when" },
 	{ "origins", 0, AT(VQ_O_FLAG, origins), .doc = "where in the files each value comes from" },
 	{ "hash", 0, AT(VQ_O_FLAG, hash), .doc = "one hash over all training state of a run or checkpoint" },
-	{ "batch", 'b', AT(VQ_O_INT, batch), "N", 1, 1e9, .doc = "batch size (default: of the stage that uses the graph, else 1)" },
+	{ "batch", 'b', AT(VQ_O_INT, batch), "N", 1, 1e9,
+	    .doc = "batch size (default: of the stage that uses the graph, else 1)" },
 	{ "size", 0, AT(VQ_O_LIST, size), "NAME=N", .doc = "another free size (default 1)" },
 	{ "out", 'o', AT(VQ_O_STRING, out), "FILE", .doc = "to a file, in place of standard output" },
 	{ 0 }

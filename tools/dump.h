@@ -58,7 +58,8 @@ void vq_dump_origins(const struct vq_graph *g, struct vq_text *out);
 /* --- pictures -------------------------------------------------------------- */
 
 struct vq_box {
-	enum vq_box_kind { VQ_BOX_INPUT, VQ_BOX_STEP, VQ_BOX_BACKWARD, VQ_BOX_UPDATE, VQ_BOX_OUTPUT, VQ_BOX_BEND } kind;
+	enum vq_box_kind { VQ_BOX_INPUT, VQ_BOX_STEP, VQ_BOX_BACKWARD, VQ_BOX_UPDATE, VQ_BOX_OUTPUT,
+	    VQ_BOX_BEND } kind;
 	const char *title, *what, *type, *note;		/* note: parameters, FLOP */
 	int layer;
 	double x, y, w, h;		/* centre, size */

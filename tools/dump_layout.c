@@ -253,7 +253,8 @@ pull_layer(struct layers *l, int layer, bool up)
 {
 	int n = l->count[layer], *order = l->box[layer];
 	struct vq_box *box = l->p->box;
-	double *right = vq_alloc_array((size_t)n + 1, sizeof(*right)), *left = vq_alloc_array((size_t)n + 1, sizeof(*left));
+	double *right = vq_alloc_array((size_t)n + 1, sizeof(*right));
+	double *left = vq_alloc_array((size_t)n + 1, sizeof(*left));
 
 	for (int i = 0; i < n; i++)
 		left[i] = right[i] = wish(l, order[i], up);

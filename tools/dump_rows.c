@@ -29,8 +29,10 @@ rows_of_origins(struct vq_summary *s)
 		const char *above = o->parent == VQ_NONE ? "" : s->row[o->parent].path;
 		bool own = o->path && *o->path && strcmp(o->path, above) != 0;
 
-		s->row[i] = (struct vq_row){ .what = o->what, .parent = o->parent, .first = VQ_NONE, .out = VQ_NONE };
-		s->row[i].path = own ? o->path : *above ? vq_arena_printf(&s->arena, "%s.%s", above, o->what) : o->what;
+		s->row[i] = (struct vq_row){ .what = o->what, .parent = o->parent, .first = VQ_NONE,
+		    .out = VQ_NONE };
+		s->row[i].path = own ? o->path : *above ?
+		    vq_arena_printf(&s->arena, "%s.%s", above, o->what) : o->what;
 		s->row[i].name = short_name(s->row[i].path, above);
 		s->row[i].depth = o->parent == VQ_NONE ? 0 : s->row[o->parent].depth + 1;
 	}
@@ -50,7 +52,8 @@ rows_of_nodes(struct vq_summary *s)
 		const struct vq_node *n = &g->node[i];
 		const char *path = n->origin == VQ_NONE ? "" : g->origin[n->origin].path;
 
-		s->row[i] = (struct vq_row){ .what = n->op->name, .parent = VQ_NONE, .first = i, .out = n->out, .shown = true };
+		s->row[i] = (struct vq_row){ .what = n->op->name, .parent = VQ_NONE, .first = i,
+		    .out = n->out, .shown = true };
 		s->row[i].path = s->row[i].name = vq_arena_printf(&s->arena, "%%%d %s%s", n->out,
 		    n->backward ? "grad of " : "", path && *path ? path : "");
 		s->row_of[i] = i;

@@ -42,8 +42,10 @@ add_box(struct vq_text *out, const struct vq_box *b)
 	double y = b->y - b->h / 2 + PAD + 12;
 	bool round = b->kind == VQ_BOX_INPUT || b->kind == VQ_BOX_OUTPUT;
 
-	vq_text_add(out, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"%.0f\" fill=\"%s\" stroke=\"%s\"/>\n",
-	    b->x - b->w / 2, b->y - b->h / 2, b->w, b->h, round ? b->h / 2 : 6, fill[b->kind], stroke[b->kind]);
+	vq_text_add(out,
+	    "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"%.0f\" fill=\"%s\" stroke=\"%s\"/>\n",
+	    b->x - b->w / 2, b->y - b->h / 2, b->w, b->h, round ? b->h / 2 : 6, fill[b->kind],
+	    stroke[b->kind]);
 	for (size_t i = 0; i < VQ_COUNT(lines); i++) {
 		if (!*lines[i])
 			continue;
@@ -86,10 +88,13 @@ vq_dump_svg(const struct vq_dump *d, struct vq_text *out)
 
 	vq_picture_make(&p, d);
 	vq_picture_layout(&p);
-	vq_text_add(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %.0f %.0f\" width=\"%.0f\" height=\"%.0f\">\n"
+	vq_text_add(out,
+	    "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %.0f %.0f\" width=\"%.0f\" height=\"%.0f\">\n"
 	    "<title>", p.width, p.height, p.width, p.height);
 	add_escaped(out, d->name);
-	vq_text_add(out, ", %s</title>\n%s<rect x=\"0\" y=\"0\" width=\"%.0f\" height=\"%.0f\" fill=\"#f8fafc\"/>\n%s", d->mode,
+	vq_text_add(out,
+	    ", %s</title>\n%s<rect x=\"0\" y=\"0\" width=\"%.0f\" height=\"%.0f\" fill=\"#f8fafc\"/>\n%s",
+	    d->mode,
 	    head, p.width, p.height, lines_start);
 	for (int i = 0; i < p.lines; i++)
 		add_line(out, &p, &p.line[i]);

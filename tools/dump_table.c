@@ -65,8 +65,10 @@ add_totals(const struct vq_dump *d, const struct vq_summary *s, struct vq_text *
 	char a[VQ_NUM_STR], b[VQ_NUM_STR];
 	double flops = s->flops + s->backward_flops;
 
-	vq_text_add(out, "\nparameters   %s (%s)\n", vq_count_str(s->params, a), vq_bytes_str(4.0 * (double)s->params, b));
-	vq_text_add(out, "state        %s (%s)\n", vq_count_str(s->state, a), vq_bytes_str(4.0 * (double)s->state, b));
+	vq_text_add(out, "\nparameters   %s (%s)\n", vq_count_str(s->params, a),
+	    vq_bytes_str(4.0 * (double)s->params, b));
+	vq_text_add(out, "state        %s (%s)\n", vq_count_str(s->state, a),
+	    vq_bytes_str(4.0 * (double)s->state, b));
 	vq_text_add(out, "FLOP         %s a step", vq_si_str(flops, a));
 	if (s->backward_flops > 0)
 		vq_text_add(out, " (%s of them backward)", vq_si_str(s->backward_flops, b));
@@ -82,7 +84,8 @@ void
 vq_dump_table(const struct vq_dump *d, struct vq_text *out)
 {
 	static const char *const plain[] = { "step", "type", "output", "parameters", "FLOP", "memory" };
-	static const char *const with_grad[] = { "step", "type", "output", "parameters", "FLOP", "backward", "memory" };
+	static const char *const with_grad[] = { "step", "type", "output", "parameters", "FLOP", "backward",
+	    "memory" };
 	static const bool right[] = { false, false, false, true, true, true, true };
 	struct vq_summary s;
 	struct vq_table t = { .right = right };
@@ -127,7 +130,8 @@ vq_dump_origins(const struct vq_graph *g, struct vq_text *out)
 
 		if (val->kind == VQ_CONST || (n && val->port > 0))
 			continue;
-		vq_text_add(out, "%%%d %s %s %s\n", v, n ? n->op->name : kind[val->kind], val->name ? val->name : "",
+		vq_text_add(out, "%%%d %s %s %s\n", v, n ? n->op->name : kind[val->kind],
+		    val->name ? val->name : "",
 		    vq_type_str(&val->type, type));
 		if (!n) {
 			vq_text_add(out, "      from %s\n", place(&val->where, buf, sizeof(buf)));
@@ -136,7 +140,8 @@ vq_dump_origins(const struct vq_graph *g, struct vq_text *out)
 		if (n->origin == VQ_NONE)
 			vq_text_add(out, "      from a pass\n");
 		for (int o = n->origin; o != VQ_NONE; o = g->origin[o].parent)
-			vq_text_add(out, "      %s %s%s%s, %s\n", o == n->origin ? (n->backward ? "gradient of" : "from") : "in",
+			vq_text_add(out, "      %s %s%s%s, %s\n",
+			    o != n->origin ? "in" : n->backward ? "gradient of" : "from",
 			    g->origin[o].what, *g->origin[o].path ? " " : "", g->origin[o].path,
 			    place(&g->origin[o].at, buf, sizeof(buf)));
 	}

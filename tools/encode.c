@@ -28,12 +28,15 @@ run(struct vq_cli *c, void *options)
 
 #define AT(k, field) .kind = k, .offset = offsetof(struct vq_codec_options, field)
 static const struct vq_opt opts[] = {
-	{ "data", 'd', AT(VQ_O_STRING, data), "SOURCE:SPLIT", .required = true, .doc = "what to encode, as in mnist:test" },
+	{ "data", 'd', AT(VQ_O_STRING, data), "SOURCE:SPLIT", .required = true,
+	    .doc = "what to encode, as in mnist:test" },
 	{ "out", 'o', AT(VQ_O_STRING, out), "FILE", .required = true, .doc = "where the codes go, npy" },
 	{ "num", 'n', AT(VQ_O_INT, n), "N", 1, 4e9, .doc = "only the first N samples" },
 	{ "batch", 'b', AT(VQ_O_INT, batch), "B", 1, 1e6, .doc = "samples at once (default 128)" },
-	{ "checkpoint", 0, AT(VQ_O_STRING, checkpoint), "CKPT", .doc = "in place of the run's best, or last" },
-	{ "stage", 0, AT(VQ_O_STRING, stage), "NAME", .doc = "the tokenizer's stage (default: the first with `codes`)" },
+	{ "checkpoint", 0, AT(VQ_O_STRING, checkpoint), "CKPT",
+	    .doc = "in place of the run's best, or last" },
+	{ "stage", 0, AT(VQ_O_STRING, stage), "NAME",
+	    .doc = "the tokenizer's stage (default: the first with `codes`)" },
 	{ 0 }
 };
 static const char *const examples[] = {

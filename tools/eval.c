@@ -91,7 +91,8 @@ want_scalars(struct eval *e)
 		if (vq_type_at(e->g, e->g->output[i].value)->shape.rank == 0)
 			add_wanted(e, vq_arena_strdup(&e->c->arena, e->g->output[i].name), "-");
 	if (e->wants == 0)
-		vq_help(vq_usage_error(e->c, "nothing is asked for, and graph %s gives out no scalar", e->graph),
+		vq_help(vq_usage_error(e->c, "nothing is asked for, and graph %s gives out no scalar",
+		    e->graph),
 		    "name values with --output NAME=FILE");
 }
 
@@ -169,7 +170,8 @@ check_cotangents(struct eval *e)
 		for (int k = 0; k < e->wants; k++)
 			used |= e->want[k].of && strcmp(e->want[k].of, e->cotangent[i].name) == 0;
 		if (!used)
-			vq_usage_error(e->c, "--cotangent %s: no --grad asks for a gradient of it", e->cotangent[i].name);
+			vq_usage_error(e->c, "--cotangent %s: no --grad asks for a gradient of it",
+			    e->cotangent[i].name);
 	}
 }
 
@@ -197,7 +199,8 @@ name_outputs(struct eval *e)
 		vq_graph_output(e->g, vq_arena_strdup(&e->g->arena, w->output), w->value);
 		if (strcmp(w->path, "-") == 0 && vq_type_at(e->g, w->value)->shape.rank != 0)
 			vq_help(vq_usage_error(e->c, "%s is %s: only a scalar can be printed", w->label,
-			    vq_type_str(vq_type_at(e->g, w->value), type)), "give it a file: %s=FILE.npy", w->label);
+			    vq_type_str(vq_type_at(e->g, w->value), type)),
+			    "give it a file: %s=FILE.npy", w->label);
 	}
 	return e->c->d.count ? -1 : 0;
 }
@@ -245,7 +248,8 @@ give_inputs(struct eval *e)
 		if (val->kind != VQ_INPUT)
 			continue;
 		if (!data && uses[v] > 0)
-			vq_help(vq_usage_error(e->c, "input %s, %s, is needed for this and not given", val->name,
+			vq_help(vq_usage_error(e->c, "input %s, %s, is needed for this and not given",
+			    val->name,
 			    vq_type_str(&val->type, type)), "--input %s=FILE.npy", val->name);
 		if (!data)
 			data = e->zeros[e->nzeros++] = vq_alloc_aligned(vq_type_bytes(&val->type));
@@ -291,10 +295,12 @@ static int
 evaluate(struct eval *e)
 {
 	const struct options *o = e->o;
-	struct vq_compile how = { .threads = (int)e->c->threads, .reference = o->reference, .no_fuse = o->no_fuse };
+	struct vq_compile how = { .threads = (int)e->c->threads, .reference = o->reference,
+	    .no_fuse = o->no_fuse };
 
 	if (fit_inputs(e) < 0 || name_outputs(e) < 0 ||
-	    vq_eval_vars(e->c, e->g, o->params, (uint64_t)o->seed, &e->vars) < 0 || save(e, o->save_params) < 0)
+	    vq_eval_vars(e->c, e->g, o->params, (uint64_t)o->seed, &e->vars) < 0 ||
+	    save(e, o->save_params) < 0)
 		return -1;
 	if (e->wants == 0 && !o->save_after)
 		return 0;
@@ -339,10 +345,8 @@ run(struct vq_cli *c, void *options)
 	struct options *o = options;
 	struct eval e = { .c = c, .o = o };
 
-	if (o->precision != 0) {
-		vq_help(vq_usage_error(c, "--precision bf16 is not supported yet"), "leave it out, or use f32");
+	if (vq_tool_precision(c, o->precision) < 0)
 		return VQ_USAGE;
-	}
 	vq_threads_set((int)c->threads);
 	prepare(&e);
 	if (e.g && !c->d.count)
@@ -360,7 +364,6 @@ run(struct vq_cli *c, void *options)
 	return vq_diags_status(&c->d);
 }
 
-static const char *const precisions[] = { "f32", "bf16", NULL };
 static const char *const graph_also[] = { "entry", "entrypoint", NULL };
 static const char *const params_also[] = { "weights", "checkpoint", "load", NULL };
 
@@ -382,9 +385,11 @@ static const struct vq_opt opts[] = {
 	{ "save-after", 0, AT(VQ_O_STRING, save_after), "FILE",
 	    .doc = "writes them as the step's own assignments leave them (with --train)" },
 	{ "train", 0, AT(VQ_O_FLAG, train), .doc = "with $train = 1" },
-	{ "seed", 's', AT(VQ_O_INT, seed), "N", 0, 9e15, .doc = "of parameters and of random ops (default 1)" },
+	{ "seed", 's', AT(VQ_O_INT, seed), "N", 0, 9e15,
+	    .doc = "of parameters and of random ops (default 1)" },
 	{ "size", 0, AT(VQ_O_LIST, size), "NAME=N", .doc = "a free size that no given array tells" },
-	{ "precision", 0, AT(VQ_O_ENUM, precision), "P", .choices = precisions, .doc = "arithmetic: f32 (bf16 is not there yet)" },
+	{ "precision", 0, AT(VQ_O_ENUM, precision), "P", .choices = vq_precisions,
+	    .doc = "arithmetic: f32 (bf16 is not there yet)" },
 	{ "reference", 0, AT(VQ_O_FLAG, reference), .doc = "with every op's slow, obvious kernel" },
 	{ "no-fuse", 0, AT(VQ_O_FLAG, no_fuse), .doc = "without fusing nodes" },
 	{ 0 }
@@ -403,10 +408,10 @@ const struct vq_command vq_command_eval = {
 	.name = "eval",
 	.args = "FILE [path=value ...]",
 	.doc = "evaluates one graph, and gradients, on arrays from files",
-	.about = "Any named value of the graph can be asked for: outputs, steps named by `as`, also inside modules, "
-	    "parameters. Arrays are npy files of f32, f64, i32, i64, u8 or bool; they are converted where no value "
-	    "changes but by rounding f64 to f32. Without --output and --grad the graph's scalars are printed. "
-	    "FILE may be a run's folder.",
+	.about = "Any named value of the graph can be asked for: outputs, steps named by `as`, also inside "
+	    "modules, parameters. Arrays are npy files of f32, f64, i32, i64, u8 or bool; they are converted "
+	    "where no value changes but by rounding f64 to f32. Without --output and --grad the graph's "
+	    "scalars are printed. FILE may be a run's folder.",
 	.examples = examples,
 	.min_args = 1,
 	.max_args = 1,

@@ -14,7 +14,8 @@ vq_eval_split(struct vq_cli *c, const char *option, const char *text, const char
 	const char *eq = strchr(text, '=');
 
 	if (!eq || eq == text || eq[1] == '\0') {
-		vq_help(vq_usage_error(c, "%s wants NAME=FILE, not '%s'", option, text), "as in %s x=x.npy", option);
+		vq_help(vq_usage_error(c, "%s wants NAME=FILE, not '%s'", option, text), "as in %s x=x.npy",
+		    option);
 		return -1;
 	}
 	*name = vq_arena_strndup(&c->arena, text, (size_t)(eq - text));
@@ -160,7 +161,8 @@ learn_sizes(struct vq_cli *c, const struct vq_array *a, const char *const *axis,
 		struct vq_text pattern = { 0 };
 
 		add_pattern(&pattern, axis, rank);
-		vq_error(&c->d, VQ_DATA, NULL, "input %s: expected %d axes, %s, found %s in %s", a->name, rank,
+		vq_error(&c->d, VQ_DATA, NULL, "input %s: expected %d axes, %s, found %s in %s", a->name,
+		    rank,
 		    pattern.s, vq_type_str(&a->type, type), a->path);
 		vq_text_free(&pattern);
 		return;
@@ -172,8 +174,10 @@ learn_sizes(struct vq_cli *c, const struct vq_array *a, const char *const *axis,
 			if (strcmp(axis[i], out[k].name) != 0)
 				continue;
 			if (from[k] && out[k].value != dim) {
-				vq_error(&c->d, VQ_DATA, NULL, "size %s is %lld by %s, and %lld by axis %d of input %s (%s)",
-				    out[k].name, (long long)out[k].value, from[k], (long long)dim, i, a->name, a->path);
+				vq_error(&c->d, VQ_DATA, NULL,
+				    "size %s is %lld by %s, and %lld by axis %d of input %s (%s)",
+				    out[k].name, (long long)out[k].value, from[k], (long long)dim, i,
+				    a->name, a->path);
 				return;
 			}
 			from[k] = from[k] ? from[k] : vq_arena_printf(&c->arena, "input %s", a->name);
@@ -254,7 +258,8 @@ fill_var(struct vq_cli *c, const char *path, struct vq_var *v, const struct vq_v
 		return;
 	}
 	if (vq_shape_equal(&src->type.shape, &v->type.shape) &&
-	    vq_convert(&(struct vq_view){ src->data, &src->type }, &(struct vq_view){ v->data, &v->type }) == 0)
+	    vq_convert(&(struct vq_view){ src->data, &src->type },
+	    &(struct vq_view){ v->data, &v->type }) == 0)
 		return;
 	struct vq_diag *e = vq_error(&c->d, VQ_CHECKPOINT, NULL, "%s: %s does not fit", path, v->name);
 	vq_detail(e, NULL, "expected %s", vq_type_str(&v->type, expected));

@@ -10,7 +10,8 @@
 enum { WIDTH = 80, MOST = 12, LABEL = 26 };
 
 const char vq_program_doc[] =
-	"A tensor-graph engine with reverse-mode differentiation that trains and runs models declared in YAML.";
+	"A tensor-graph engine with reverse-mode differentiation that trains and runs models declared in "
+	    "YAML.";
 
 void
 vq_wrap(struct vq_text *out, const char *text, int indent, int width)
@@ -95,7 +96,8 @@ vq_help_command(const struct vq_command *cmd, FILE *to)
 
 	vq_cli_common(cmd, table, MOST);
 	vq_text_add(&t, "vqgraph %s -- %s\n\nusage: vqgraph %s%s%s%s\n", cmd->name, cmd->doc, cmd->name,
-	    cmd->args ? " " : "", cmd->args ? cmd->args : "", cmd->opts && cmd->opts->name ? " [options]" : "");
+	    cmd->args ? " " : "", cmd->args ? cmd->args : "",
+	    cmd->opts && cmd->opts->name ? " [options]" : "");
 	if (cmd->about) {
 		vq_text_add(&t, "\n");
 		vq_wrap(&t, cmd->about, 0, WIDTH);
@@ -124,7 +126,8 @@ vq_help_program(FILE *to)
 		vq_wrap(&t, (*c)->doc, 15, WIDTH);
 		vq_text_add(&t, "\n");
 	}
-	vq_text_add(&t, "\n`vqgraph COMMAND --help` shows a command's options and examples; `vqgraph --version`\n"
+	vq_text_add(&t,
+	    "\n`vqgraph COMMAND --help` shows a command's options and examples; `vqgraph --version`\n"
 	    "the version.  Exit codes: 0 done, 1 failed while running, 2 usage, 3 the YAML or an\n"
 	    "override is wrong, 4 data missing or corrupt, 5 a checkpoint does not fit or is\n"
 	    "corrupt, 6 the loss is not finite.\n");

@@ -102,7 +102,8 @@ take_blocks(const struct file *f, const struct vq_tree *blocks)
 			.doc = doc && doc->kind == VQ_TREE_SCALAR ? doc->text :
 			    comment_above(&l->arena, f->source->text, key->at.line),
 			.file = f->name,
-			.text = lines_of(&l->arena, f->source->text, &key->at, end_of(blocks, i, f->source->text)),
+			.text = lines_of(&l->arena, f->source->text, &key->at,
+			    end_of(blocks, i, f->source->text)),
 			.tree = tree,
 		};
 	}
@@ -117,7 +118,8 @@ read_one(struct vq_library *l, const char *folder, const char *name)
 
 	blocks = top && top->kind == VQ_TREE_MAP ? vq_tree_get(top, "blocks") : NULL;
 	if (blocks && blocks->kind == VQ_TREE_MAP && blocks->at.source && blocks->at.source->text)
-		take_blocks(&(struct file){ l, vq_arena_printf(&l->arena, "lib/%s", name), blocks->at.source }, blocks);
+		take_blocks(&(struct file){ .l = l, .name = vq_arena_printf(&l->arena, "lib/%s", name),
+		    .source = blocks->at.source }, blocks);
 	vq_diags_free(&d);
 }
 

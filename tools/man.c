@@ -68,7 +68,8 @@ add_command(const struct vq_command *cmd, struct vq_text *out)
 }
 
 static const char files[] =
-	".SH FILES\n.TP\n.I runs/NAME\na run: config.yaml, resolved.yaml, metrics.jsonl, checkpoints/ and more.\n"
+	".SH FILES\n.TP\n.I runs/NAME\na run: config.yaml, resolved.yaml, metrics.jsonl, checkpoints/ and "
+	    "more.\n"
 	".SH ENVIRONMENT\n"
 	".TP\n.B VQGRAPH_DATA\nfolders where datasets are looked for first, as PATH is written.\n"
 	".TP\n.B VQGRAPH_GRAPHS\nfolders where files named in `use` are looked for.\n"

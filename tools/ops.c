@@ -16,7 +16,8 @@ struct options {
 	bool all;
 };
 
-enum { WIDTH = 100, NAME = 20, UNBOUNDED = 1 << 20 };	/* a limit from there on is the table's, not the reader's */
+/* A bound from UNBOUNDED on is the table's, not the reader's. */
+enum { WIDTH = 100, NAME = 20, UNBOUNDED = 1 << 20 };
 
 /* --- parameters ------------------------------------------------------------ */
 
@@ -161,7 +162,8 @@ op_json(const struct vq_op *op)
 	json_object_set_new(j, "in", in);
 	json_object_set_new(j, "out", out);
 	json_object_set_new(j, "params", params_json(op->params));
-	json_object_set_new(j, "gradient", json_boolean(op->grad || op->compose || (op->flags & VQ_OP_ALIAS)));
+	json_object_set_new(j, "gradient",
+	    json_boolean(op->grad || op->compose || (op->flags & VQ_OP_ALIAS)));
 	json_object_set_new(j, "examples", examples);
 	return j;
 }
@@ -194,15 +196,18 @@ collect(struct items *l, const struct vq_library *lib, bool internal)
 {
 	for (const struct vq_op *const *op = vq_ops(); *op; op++)
 		if (internal || !((*op)->flags & VQ_OP_INTERNAL))
-			add_item(l, (struct item){ "op", (*op)->name, (*op)->doc, (*op)->params, (*op)->also, .op = *op });
+			add_item(l, (struct item){ "op", (*op)->name, (*op)->doc, (*op)->params, (*op)->also,
+			    .op = *op });
 	for (int i = 0; i < lib->count; i++)
-		add_item(l, (struct item){ "block", lib->block[i].name, lib->block[i].doc, .block = &lib->block[i] });
+		add_item(l, (struct item){ "block", lib->block[i].name, lib->block[i].doc,
+		    .block = &lib->block[i] });
 	for (const struct vq_optimizer *o = vq_optimizers; o->name; o++)
 		add_item(l, (struct item){ "optimizer", o->name, o->doc, o->params, o->also });
 	for (const struct vq_schedule *s = vq_schedules; s->name; s++)
 		add_item(l, (struct item){ "schedule", s->name, s->doc, s->params });
 	for (const struct vq_source_kind *const *k = vq_source_kinds(); *k; k++)
-		add_item(l, (struct item){ "source", (*k)->name, (*k)->doc, vq_data_params, .more = (*k)->layout });
+		add_item(l, (struct item){ "source", (*k)->name, (*k)->doc, vq_data_params,
+		    .more = (*k)->layout });
 }
 
 static void
@@ -255,7 +260,8 @@ list_items(struct vq_cli *c, const struct items *l)
 		const struct item *it = &l->item[i];
 
 		if (strcmp(it->kind, kind) != 0)
-			vq_text_add(&out, "%s%s%ss%s\n", i ? "\n" : "", c->color_out ? "\033[1m" : "", it->kind,
+			vq_text_add(&out, "%s%s%ss%s\n", i ? "\n" : "", c->color_out ? "\033[1m" : "",
+			    it->kind,
 			    c->color_out ? "\033[0m" : "");
 		kind = it->kind;
 		vq_text_add(&out, "  %-*s ", NAME, it->name);
@@ -273,7 +279,8 @@ static void
 unknown(struct vq_cli *c, const struct items *l, const char *name)
 {
 	struct vq_suggest s;
-	struct vq_diag *e = vq_usage_error(c, "there is no op, block, optimizer, schedule or source '%s'", name);
+	struct vq_diag *e = vq_usage_error(c, "there is no op, block, optimizer, schedule or source '%s'",
+	    name);
 
 	vq_suggest_start(&s, name);
 	for (int i = 0; i < l->count; i++) {

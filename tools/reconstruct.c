@@ -16,7 +16,8 @@ original_of(struct vq_codec *k, const char *shown)
 	if (v == VQ_NONE)
 		return NULL;
 	for (vq_id i = 0; i < k->g->values; i++)
-		if (k->g->value[i].kind == VQ_INPUT && vq_type_equal(vq_type_at(k->g, i), vq_type_at(k->g, v)))
+		if (k->g->value[i].kind == VQ_INPUT &&
+		    vq_type_equal(vq_type_at(k->g, i), vq_type_at(k->g, v)))
 			return vq_arena_strdup(&k->c->arena, k->g->value[i].name);
 	vq_usage_error(k->c, "%s is %s, and graph %s has no input like it to compare it with", shown,
 	    vq_type_str(vq_type_at(k->g, v), type), k->t.graph);
@@ -72,18 +73,22 @@ run(struct vq_cli *c, void *options)
 
 #define AT(k, field) .kind = k, .offset = offsetof(struct vq_codec_options, field)
 static const struct vq_opt opts[] = {
-	{ "data", 'd', AT(VQ_O_STRING, data), "SOURCE:SPLIT", .required = true, .doc = "what to reconstruct, as in mnist:test" },
+	{ "data", 'd', AT(VQ_O_STRING, data), "SOURCE:SPLIT", .required = true,
+	    .doc = "what to reconstruct, as in mnist:test" },
 	{ "out", 'o', AT(VQ_O_STRING, out), "FILE", .required = true,
 	    .doc = "a .png of originals with reconstructions under them, or the reconstructions as .npy" },
 	{ "num", 'n', AT(VQ_O_INT, n), "N", 1, 4e9, .doc = "the first N samples (default 64)" },
 	{ "batch", 'b', AT(VQ_O_INT, batch), "B", 1, 1e6, .doc = "samples at once (default 128)" },
-	{ "checkpoint", 0, AT(VQ_O_STRING, checkpoint), "CKPT", .doc = "in place of the run's best, or last" },
-	{ "stage", 0, AT(VQ_O_STRING, stage), "NAME", .doc = "the tokenizer's stage (default: the first with `codes`)" },
+	{ "checkpoint", 0, AT(VQ_O_STRING, checkpoint), "CKPT",
+	    .doc = "in place of the run's best, or last" },
+	{ "stage", 0, AT(VQ_O_STRING, stage), "NAME",
+	    .doc = "the tokenizer's stage (default: the first with `codes`)" },
 	{ 0 }
 };
 static const struct vq_codec_options defaults = { .n = 64 };
 static const char *const examples[] = {
-	"vqgraph reconstruct runs/vqvae_mnist --data mnist:test -n 32 --out recon.png", "originals, and what comes back",
+	"vqgraph reconstruct runs/vqvae_mnist --data mnist:test -n 32 --out recon.png",
+	    "originals, and what comes back",
 	NULL
 };
 static const char *const also[] = { "recon", "reconstructions", "roundtrip", NULL };

@@ -32,8 +32,7 @@ run(struct vq_cli *c, void *options)
 
 	if (!run.file && !run.resume)
 		vq_help(vq_usage_error(c, "FILE is missing"), "vqgraph run FILE [path=value ...]");
-	if (o->precision != 0)
-		vq_help(vq_usage_error(c, "--precision bf16 is not supported yet"), "leave it out, or use f32");
+	vq_tool_precision(c, o->precision);
 	if (o->name && (strchr(o->name, '/') || o->name[0] == '.'))
 		vq_help(vq_usage_error(c, "--name wants a plain name, not '%s'", o->name),
 		    "--out DIR says where the run's folder is made");
@@ -45,7 +44,6 @@ run(struct vq_cli *c, void *options)
 	return vq_run_file(&run, &c->d);
 }
 
-static const char *const precisions[] = { "f32", "bf16", NULL };
 static const char *const progresses[] = { "auto", "bar", "plain", "none", NULL };
 static const char *const out_also[] = { "output", "output-dir", "outdir", "runs", "logdir", NULL };
 static const char *const steps_also[] = { "steps", "iterations", "max-iters", NULL };
@@ -58,17 +56,21 @@ static const struct vq_opt opts[] = {
 	{ "out", 'o', AT(VQ_O_STRING, out), "DIR", .also = out_also,
 	    .doc = "takes the place of runs/: the run is DIR/NAME" },
 	{ "stage", 0, AT(VQ_O_STRING, stage), "NAME", .doc = "only this stage" },
-	{ "seed", 's', AT(VQ_O_INT, seed), "N", 0, 9e15, .doc = "of everything random (default: the stage's)" },
+	{ "seed", 's', AT(VQ_O_INT, seed), "N", 0, 9e15,
+	    .doc = "of everything random (default: the stage's)" },
 	{ "resume", 0, AT(VQ_O_MAYBE, resume), "RUN", .also = resume_also,
 	    .doc = "goes on with a run's folder; without RUN, with the newest" },
 	{ "init-from", 0, AT(VQ_O_STRING, init_from), "CKPT", .also = init_also,
 	    .doc = "starts from a checkpoint's weights" },
 	{ "max-steps", 0, AT(VQ_O_INT, max_steps), "N", 1, 9e15, .also = steps_also,
 	    .doc = "stops each training stage at its step N, with a checkpoint" },
-	{ "max-time", 0, AT(VQ_O_DURATION, max_time), "TIME", .doc = "stops the run after 90s, 30m, 1h30m, with a checkpoint" },
-	{ "precision", 0, AT(VQ_O_ENUM, precision), "P", .choices = precisions, .doc = "arithmetic: f32 (bf16 is not there yet)" },
+	{ "max-time", 0, AT(VQ_O_DURATION, max_time), "TIME",
+	    .doc = "stops the run after 90s, 30m, 1h30m, with a checkpoint" },
+	{ "precision", 0, AT(VQ_O_ENUM, precision), "P", .choices = vq_precisions,
+	    .doc = "arithmetic: f32 (bf16 is not there yet)" },
 	{ "deterministic", 0, AT(VQ_O_FLAG, deterministic), .doc = "the same bits at any number of threads" },
-	{ "progress", 0, AT(VQ_O_ENUM, progress), "HOW", .choices = progresses, .doc = "how progress is shown" },
+	{ "progress", 0, AT(VQ_O_ENUM, progress), "HOW", .choices = progresses,
+	    .doc = "how progress is shown" },
 	{ 0 }
 };
 static const char *const examples[] = {
@@ -84,8 +86,8 @@ const struct vq_command vq_command_run = {
 	.args = "FILE [path=value ...]",
 	.doc = "executes the stages of a model file in order: trains",
 	.about = "A bare name in an override is a `let` (codes=256); a dotted path reaches anything "
-	    "(stages.vqvae.epochs=3). SIGINT and SIGTERM finish the step and save (a second one exits at once); "
-	    "SIGUSR1 saves and goes on.",
+	    "(stages.vqvae.epochs=3). SIGINT and SIGTERM finish the step and save (a second one exits at "
+	    "once); SIGUSR1 saves and goes on.",
 	.examples = examples,
 	.max_args = 1,
 	.uses = VQ_C_MODEL | VQ_C_THREADS | VQ_C_PIPE,

@@ -30,6 +30,12 @@ described(json_t *schema, const char *text)
 	return schema;
 }
 
+static void
+put(json_t *properties, const char *name, json_t *schema, const char *text)
+{
+	json_object_set_new(properties, name, described(schema, text));
+}
+
 /* What is a number, or becomes one: $x, $(...). */
 static json_t *
 or_expression(json_t *schema)
@@ -60,8 +66,8 @@ param_schema(const struct vq_param *p)
 	case VQ_P_REAL:   j = or_expression(bounded("number", p)); break;
 	case VQ_P_BOOL:   j = or_expression(type_of("boolean")); break;
 	case VQ_P_INTS:
-		j = json_pack("{s:[o, {s:s, s:o}]}", "anyOf", or_expression(bounded("integer", p)), "type", "array", "items",
-		    or_expression(bounded("integer", p)));
+		j = json_pack("{s:[o, {s:s, s:o}]}", "anyOf", or_expression(bounded("integer", p)),
+		    "type", "array", "items", or_expression(bounded("integer", p)));
 		break;
 	case VQ_P_ENUM:
 		names = json_array();
@@ -103,8 +109,8 @@ table_schema(const struct vq_param *table, const char *doc, json_t *properties)
 static json_t *
 port_schema(void)
 {
-	return json_pack("{s:[{s:s}, {s:s, s:{s:s}}], s:s}", "anyOf", "type", "string", "type", "array", "items", "type",
-	    "string", "description", "a value: an input, a step's name, module.value");
+	return json_pack("{s:[{s:s}, {s:s, s:{s:s}}], s:s}", "anyOf", "type", "string",
+	    "type", "array", "items", "type", "string", "description", "a value: an input, a step's name, module.value");
 }
 
 /* An op as a step: ports and parameters by name; a bare op takes the step before. */
@@ -112,16 +118,12 @@ static json_t *
 op_schema(const struct vq_op *op)
 {
 	json_t *properties = json_object(), *map;
-	struct vq_text doc = { 0 };
 
 	for (int i = 0; i < VQ_MAX_IN && op->in[i]; i++)
 		json_object_set_new(properties, vq_op_variadic(op) ? "x" : op->in[i], port_schema());
-	vq_text_add(&doc, "%s", op->doc);
-	map = table_schema(op->params, doc.s, properties);
-	json_object_del(map, "required");	/* ports may come from the step before */
-	vq_text_free(&doc);
-	return json_pack("{s:[o, {s:[s, s, s]}], s:o}", "anyOf", map, "type", "null", "string", "array", "description",
-	    vq_json_text(op->doc));
+	map = table_schema(op->params, op->doc, properties);
+	return json_pack("{s:[o, {s:[s, s, s]}], s:o}", "anyOf", map,
+	    "type", "null", "string", "array", "description", vq_json_text(op->doc));
 }
 
 static json_t *
@@ -133,13 +135,13 @@ steps_schema(const struct vq_library *lib)
 		if (!((*op)->flags & VQ_OP_INTERNAL))
 			json_object_set_new(properties, (*op)->name, op_schema(*op));
 	for (int i = 0; i < lib->count; i++)
-		json_object_set_new(properties, lib->block[i].name, described(json_object(), lib->block[i].doc));
-	json_object_set_new(properties, "as", described(type_of("string"), "name of what the step gives"));
-	json_object_set_new(properties, "repeat", described(or_expression(type_of("integer")), "how many times, each with parameters of its own"));
-	json_object_set_new(properties, "if", described(json_object(), "a number: the step is there when it is not 0, as in $train"));
+		put(properties, lib->block[i].name, json_object(), lib->block[i].doc);
+	put(properties, "as", type_of("string"), "name of what the step gives");
+	put(properties, "repeat", or_expression(type_of("integer")), "how many times, each with parameters of its own");
+	put(properties, "if", json_object(), "a number: the step is there when it is not 0, as in $train");
 	return json_pack("{s:s, s:{s:[{s:s, s:s}, {s:s, s:o}]}}", "type", "array", "items", "anyOf",
-	    "type", "string", "description", "an op, block or module without parameters", "type", "object", "properties",
-	    properties);
+	    "type", "string", "description", "an op, block or module without parameters",
+	    "type", "object", "properties", properties);
 }
 
 /* --- stages ---------------------------------------------------------------- */
@@ -148,8 +150,8 @@ steps_schema(const struct vq_library *lib)
 static json_t *
 choice_schema(json_t *names, json_t *maps)
 {
-	return json_pack("{s:[{s:o}, {s:s, s:o, s:i, s:b}]}", "anyOf", "enum", names, "type", "object", "properties", maps,
-	    "maxProperties", 1, "additionalProperties", 0);
+	return json_pack("{s:[{s:o}, {s:s, s:o, s:i, s:b}]}", "anyOf", "enum", names,
+	    "type", "object", "properties", maps, "maxProperties", 1, "additionalProperties", 0);
 }
 
 static json_t *
@@ -195,14 +197,15 @@ stage_schema(void)
 {
 	json_t *update = json_object(), *properties = json_object();
 
-	json_object_set_new(update, "minimize", described(type_of("string"), "a scalar of the graph"));
-	json_object_set_new(update, "train", described(json_object(), "modules whose parameters are trained (default: all)"));
+	put(update, "minimize", type_of("string"), "a scalar of the graph");
+	put(update, "train", json_object(), "modules whose parameters are trained (default: all)");
 	json_object_set_new(update, "optimizer", optimizer_schema());
 	json_object_set_new(update, "schedule", schedule_schema());
-	json_object_set_new(properties, "do", json_pack("{s:[s, s, s]}", "enum", "train", "encode", "evaluate"));
-	json_object_set_new(properties, "graph", described(type_of("string"), "one of the file's graphs"));
-	json_object_set_new(properties, "updates", json_pack("{s:s, s:{s:s, s:o}}", "type", "array", "items", "type", "object",
-	    "properties", update));
+	json_object_set_new(properties, "do", json_pack("{s:[s, s, s]}", "enum", "train", "encode",
+	    "evaluate"));
+	put(properties, "graph", type_of("string"), "one of the file's graphs");
+	json_object_set_new(properties, "updates", json_pack("{s:s, s:{s:s, s:o}}", "type", "array",
+	    "items", "type", "object", "properties", update));
 	json_object_set_new(properties, "data", data_schema());
 	json_object_set_new(properties, "epochs", or_expression(type_of("integer")));
 	json_object_set_new(properties, "steps", or_expression(type_of("integer")));
@@ -213,14 +216,15 @@ stage_schema(void)
 static json_t *
 map_of(json_t *schema, const char *doc)
 {
-	return json_pack("{s:s, s:o, s:s}", "type", "object", "additionalProperties", schema, "description", doc);
+	return json_pack("{s:s, s:o, s:s}", "type", "object", "additionalProperties", schema,
+	    "description", doc);
 }
 
 static json_t *
 with_steps(const struct vq_library *lib)
 {
-	return json_pack("{s:s, s:{s:o, s:{}, s:{}, s:{}, s:{}, s:{}}}", "type", "object", "properties", "steps",
-	    steps_schema(lib), "in", "args", "params", "state", "out");
+	return json_pack("{s:s, s:{s:o, s:{}, s:{}, s:{}, s:{}, s:{}}}", "type", "object",
+	    "properties", "steps", steps_schema(lib), "in", "args", "params", "state", "out");
 }
 
 static int
@@ -230,21 +234,27 @@ run(struct vq_cli *c, void *options)
 	json_t *properties = json_object(), *top;
 
 	vq_library_read(&lib);
-	json_object_set_new(properties, "vqgraph", json_pack("{s:i, s:s}", "const", 1, "description", "version of the language"));
-	json_object_set_new(properties, "use", described(type_of("array"), "other files: lib/nn, or name: file"));
-	json_object_set_new(properties, "let", described(type_of("object"), "numbers, used as $name"));
-	json_object_set_new(properties, "blocks", map_of(with_steps(&lib), "functions from tensors to tensors"));
-	json_object_set_new(properties, "modules", described(type_of("object"), "instances of blocks that own parameters"));
-	json_object_set_new(properties, "graphs", map_of(with_steps(&lib), "entry points; they share the modules"));
-	json_object_set_new(properties, "stages", map_of(stage_schema(), "what `vqgraph run` does, in order"));
+	json_object_set_new(properties, "vqgraph", json_pack("{s:i, s:s}", "const", 1, "description",
+	    "version of the language"));
+	put(properties, "use", type_of("array"), "other files: lib/nn, or name: file");
+	put(properties, "let", type_of("object"), "numbers, used as $name");
+	json_object_set_new(properties, "blocks", map_of(with_steps(&lib),
+	    "functions from tensors to tensors"));
+	put(properties, "modules", type_of("object"), "instances of blocks that own parameters");
+	json_object_set_new(properties, "graphs", map_of(with_steps(&lib),
+	    "entry points; they share the modules"));
+	json_object_set_new(properties, "stages", map_of(stage_schema(),
+	    "what `vqgraph run` does, in order"));
 	top = json_pack("{s:s, s:s, s:s, s:o, s:b}", "$schema", "http://json-schema.org/draft-07/schema#",
-	    "title", "vqgraph model file", "type", "object", "properties", properties, "additionalProperties", 0);
+	    "title", "vqgraph model file", "type", "object", "properties", properties,
+	    "additionalProperties", 0);
 	vq_library_free(&lib);
 	return top && vq_tool_json(c, top, true) == 0 ? VQ_OK : VQ_FAILED;
 }
 
 static const char *const examples[] = {
-	"vqgraph schema > vqgraph.schema.json", "then, at the top of a model file: # yaml-language-server: $schema=vqgraph.schema.json",
+	"vqgraph schema > vqgraph.schema.json",
+	    "then, at the top of a model file: # yaml-language-server: $schema=vqgraph.schema.json",
 	NULL
 };
 static const char *const also[] = { "jsonschema", NULL };

@@ -28,7 +28,8 @@ vq_tool_model(struct vq_cli *c)
 			struct vq_range at = { .source = s };
 
 			s->name = path;
-			vq_help(vq_error(&c->d, VQ_CONFIG, &at, "is a folder, and not a run's: it has no resolved.yaml"),
+			vq_help(vq_error(&c->d, VQ_CONFIG, &at,
+			    "is a folder, and not a run's: it has no resolved.yaml"),
 			    "give a model file, or the folder of a run");
 			return NULL;
 		}
@@ -131,7 +132,8 @@ given_size(struct vq_cli *c, const struct vq_strings *given, const char *name)
 		errno = 0;
 		x = strtoll(s + n + 1, &end, 10);
 		if (errno || end == s + n + 1 || *end || x < 1) {
-			vq_usage_error(c, "--size wants %s=N with a whole number of at least 1, not '%s'", name, s);
+			vq_usage_error(c, "--size wants %s=N with a whole number of at least 1, not '%s'",
+			    name, s);
 			return -1;
 		}
 		return x;
@@ -149,7 +151,8 @@ check_given(struct vq_cli *c, const char *graph, const struct vq_strings *given,
 		for (int k = 0; k < n; k++)
 			known |= strcmp(word, name[k]) == 0;
 		if (!known)
-			vq_tool_near(vq_usage_error(c, "graph %s has no free size '%s'", graph, word), word, name, n);
+			vq_tool_near(vq_usage_error(c, "graph %s has no free size '%s'", graph, word), word,
+			    name, n);
 		free(word);
 		if (!known)
 			return -1;
@@ -184,6 +187,18 @@ vq_tool_sizes(struct vq_cli *c, const struct vq_model *m, const char *graph, int
 	return n;
 }
 
+const char *const vq_precisions[] = { "f32", "bf16", NULL };
+
+int
+vq_tool_precision(struct vq_cli *c, int precision)
+{
+	if (precision == 0)
+		return 0;
+	vq_help(vq_usage_error(c, "--precision %s is not supported yet", vq_precisions[precision]),
+	    "leave it out, or use f32");
+	return -1;
+}
+
 /* --- what a graph holds ---------------------------------------------------- */
 
 int64_t
@@ -214,7 +229,8 @@ vq_tool_value(struct vq_cli *c, const struct vq_graph *g, const char *name, cons
 	for (vq_id k = 0; k < g->values; k++)
 		if (g->value[k].kind != VQ_COMPUTED && g->value[k].kind != VQ_CONST)
 			all[n++] = g->value[k].name;
-	vq_tool_near(vq_usage_error(c, "%s: graph %s has no value '%s'", option, g->name, name), name, all, n);
+	vq_tool_near(vq_usage_error(c, "%s: graph %s has no value '%s'", option, g->name, name), name, all,
+	    n);
 	free(all);
 	return VQ_NONE;
 }
@@ -246,7 +262,8 @@ vq_si_str(double x, char buf[VQ_NUM_STR])
 		x /= 1000;
 		k++;
 	}
-	snprintf(buf, VQ_NUM_STR, k == 0 || fabs(x) >= 99.95 ? "%.0f%s" : fabs(x) >= 9.995 ? "%.1f%s" : "%.2f%s",
+	snprintf(buf, VQ_NUM_STR, k == 0 || fabs(x) >= 99.95 ? "%.0f%s" : fabs(x) >= 9.995 ? "%.1f%s" :
+	    "%.2f%s",
 	    x, unit[k]);
 	return buf;
 }
