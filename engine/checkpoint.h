@@ -25,6 +25,8 @@ void vq_meta_free(struct vq_meta *m);
 int vq_checkpoint_save(const char *path, const struct vq_vars *v, bool with_state,
     const struct vq_meta *meta, struct vq_diags *d);
 
+/* PARAMS: weights only, with the state that belongs to them (running statistics,
+ * codebooks), without that of optimizers (optimizer.*) and of training (progress.*). */
 enum vq_load { VQ_LOAD_ALL, VQ_LOAD_PARAMS };
 /*
  * A whole file into vars: those that exist must have the same type, new ones are
