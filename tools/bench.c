@@ -323,10 +323,9 @@ run(struct vq_cli *c, void *options)
 
 	if (vq_tool_precision(c, o->precision) < 0)
 		return VQ_USAGE;
-	vq_threads_set((int)c->threads);
 	m = vq_tool_model(c);
 	if (m && find_stage(&b, m) == 0) {
-		struct vq_compile how = { .threads = vq_threads(), .no_fuse = o->no_fuse };
+		struct vq_compile how = { .no_fuse = o->no_fuse };
 
 		b.batch = o->batch ? o->batch : b.t.data.batch;
 		b.plan = vq_train_build(m, &b.t, b.batch, &how, &b.vars, (uint64_t)o->seed, &c->d);

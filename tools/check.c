@@ -40,7 +40,7 @@ add_result(struct check *k, struct vq_graph *g, const char *name, const char *mo
     double expand_s)
 {
 	struct result r = { .name = name, .mode = mode, .batch = batch, .expand_s = expand_s };
-	struct vq_compile how = { .threads = (int)k->c->threads, .timings = true, .dump = &r.passes };
+	struct vq_compile how = { .timings = true, .dump = &r.passes };
 	struct vq_plan *p;
 
 	r.params = vq_graph_elements(g, VQ_PARAM);

@@ -50,7 +50,6 @@ int
 vq_codec_open(struct vq_codec *k, struct vq_cli *c, const struct vq_codec_options *o)
 {
 	*k = (struct vq_codec){ .c = c, .o = o };
-	vq_threads_set((int)c->threads);
 	k->m = vq_tool_model(c);
 	if (!k->m || find_stage(k) < 0)
 		return -1;
@@ -171,7 +170,7 @@ load_vars(struct vq_codec *k, const char *path)
 int
 vq_codec_compile(struct vq_codec *k, const char *const *output, int n)
 {
-	struct vq_compile how = { .threads = (int)k->c->threads };
+	struct vq_compile how = { 0 };
 	const char *path = checkpoint_of(k);
 	vq_id id[VQ_MAX_CODES];
 

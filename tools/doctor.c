@@ -272,7 +272,6 @@ run(struct vq_cli *c, void *options)
 	const struct options *o = options;
 	struct findings f = { .json = json_object(), .warnings = json_array(), .color = c->color_out };
 
-	vq_threads_set((int)c->threads);
 	examine_libraries(&f);
 	examine_cpu(&f);
 	examine_threads(&f);

@@ -120,7 +120,7 @@ check_pass(struct dumper *u, const char *pass)
 static void
 dump_compiled(struct dumper *u, struct vq_graph *g)
 {
-	struct vq_compile how = { .threads = (int)u->c->threads, .dump_pass = u->o->pass, .dump = &u->out };
+	struct vq_compile how = { .dump_pass = u->o->pass, .dump = &u->out };
 	struct vq_plan *p = vq_compile(g, &how, &u->c->d);
 
 	if (p && u->o->plan) {
@@ -137,7 +137,7 @@ dump_formatted(struct dumper *u, struct vq_graph *g, const char *name, int64_t b
 	bool wants_plan = o->format == TABLE || o->format == JSON;
 	int64_t again;
 	struct vq_graph *twin = wants_plan ? make(u, name, &again) : NULL;
-	struct vq_compile how = { .threads = (int)u->c->threads };
+	struct vq_compile how = { 0 };
 	struct vq_dump d = { .g = g, .name = name, .batch = batch, .all_nodes = o->nodes,
 	    .mode = o->stage ? "step" : o->grad ? "gradient" : o->train ? "train" : "eval",
 	    .color = u->c->color_out && !o->out, .plan = twin ? vq_compile(twin, &how, &u->c->d) : NULL };

@@ -295,7 +295,7 @@ static int
 evaluate(struct eval *e)
 {
 	const struct options *o = e->o;
-	struct vq_compile how = { .threads = (int)e->c->threads, .reference = o->reference,
+	struct vq_compile how = { .reference = o->reference,
 	    .no_fuse = o->no_fuse };
 
 	if (fit_inputs(e) < 0 || name_outputs(e) < 0 ||
@@ -347,7 +347,6 @@ run(struct vq_cli *c, void *options)
 
 	if (vq_tool_precision(c, o->precision) < 0)
 		return VQ_USAGE;
-	vq_threads_set((int)c->threads);
 	prepare(&e);
 	if (e.g && !c->d.count)
 		evaluate(&e);

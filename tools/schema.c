@@ -110,7 +110,8 @@ static json_t *
 port_schema(void)
 {
 	return json_pack("{s:[{s:s}, {s:s, s:{s:s}}], s:s}", "anyOf", "type", "string",
-	    "type", "array", "items", "type", "string", "description", "a value: an input, a step's name, module.value");
+	    "type", "array", "items", "type", "string", "description",
+	    "a value: an input, a step's name, module.value");
 }
 
 /* An op as a step: ports and parameters by name; a bare op takes the step before. */
@@ -137,7 +138,8 @@ steps_schema(const struct vq_library *lib)
 	for (int i = 0; i < lib->count; i++)
 		put(properties, lib->block[i].name, json_object(), lib->block[i].doc);
 	put(properties, "as", type_of("string"), "name of what the step gives");
-	put(properties, "repeat", or_expression(type_of("integer")), "how many times, each with parameters of its own");
+	put(properties, "repeat", or_expression(type_of("integer")),
+	    "how many times, each with parameters of its own");
 	put(properties, "if", json_object(), "a number: the step is there when it is not 0, as in $train");
 	return json_pack("{s:s, s:{s:[{s:s, s:s}, {s:s, s:o}]}}", "type", "array", "items", "anyOf",
 	    "type", "string", "description", "an op, block or module without parameters",

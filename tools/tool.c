@@ -12,6 +12,7 @@
 #include "engine/checkpoint.h"
 #include "engine/suggest.h"
 #include "engine/utf8.h"
+#include "ops/kernels/kernels.h"
 
 /* --- models ---------------------------------------------------------------- */
 
@@ -19,6 +20,7 @@ struct vq_model *
 vq_tool_model(struct vq_cli *c)
 {
 	const char *path = c->arg[0], *inside = path;
+	double start = vq_now();
 	struct stat st;
 
 	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
@@ -37,6 +39,9 @@ vq_tool_model(struct vq_cli *c)
 	for (int i = 0; i < c->sets; i++)
 		vq_notice(c, "set %s", c->set[i].text);
 	c->model = vq_model_load(inside, c->set, c->sets, &c->d);
+	if (c->verbose && c->model)
+		vq_notice(c, "read %s in %.1f ms; %d threads (%s), kernels for %s", inside, 1e3 * (vq_now() - start),
+		    vq_threads(), vq_threads_why(), vq_kernels()->name);
 	return c->model;
 }
 

@@ -9,6 +9,7 @@
 
 #include "config.h"
 #include "engine/suggest.h"
+#include "engine/threads.h"
 #include "tools/cli.h"
 #include "tools/commands.h"
 
@@ -92,6 +93,7 @@ run_command(const struct vq_command *cmd, int argc, char **argv)
 	if (cmd->uses & VQ_C_PIPE)
 		signal(SIGPIPE, SIG_IGN);
 	if (vq_cli_parse(&c, cmd, argc, argv, options) == 0) {
+		vq_threads_set((int)c.threads);
 		if (c.help)
 			vq_help_command(cmd, stdout);
 		else
