@@ -14,7 +14,7 @@
 
 enum {
 	WIDTH = 720, HEIGHT = 400,
-	LEFT = 72, RIGHT = 20, TOP = 52, BOTTOM = 44,	/* around the curves */
+	LEFT = 64, RIGHT = 24, TOP = 56, BOTTOM = 42,	/* around the curves */
 	SPLITS = 4,
 	MARKS = 200,			/* more are no marks, but a thick line */
 	LR = -1,			/* the learning rate, as a column */
@@ -88,7 +88,7 @@ collect(struct plot *p, const struct vq_rows *rows, int column)
 			any = true;
 		}
 	}
-	p->log = any && least > 0 && most / least > log_ratio;
+	p->log = any && column != LR && least > 0 && most / least > log_ratio;
 	p->y0 = p->log ? log10(least) : least;
 	p->y1 = p->log ? log10(most) : most;
 	return any;
@@ -165,18 +165,30 @@ count_text(double x, char buf[VQ_NUMBER])
 	return buf;
 }
 
+/* Grid lines and their labels are drawn by themselves: first all lines. */
 static void
-tick_x(struct plot *p, double x)
+grid_x(struct plot *p, double x)
 {
-	char buf[VQ_NUMBER];
-
-	vq_text_add(&p->svg, "<line x1=\"%.1f\" y1=\"%d\" x2=\"%.1f\" y2=\"%d\"/>"
-	    "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%s</text>\n", at_x(p, x), TOP, at_x(p, x),
-	    HEIGHT - BOTTOM, at_x(p, x), HEIGHT - BOTTOM + 16, count_text(x, buf));
+	vq_text_add(&p->svg, "M%.1f %dV%d", at_x(p, x), TOP, HEIGHT - BOTTOM);
 }
 
 static void
-tick_y(struct plot *p, double y)
+grid_y(struct plot *p, double y)
+{
+	vq_text_add(&p->svg, "M%d %.1fH%d", LEFT, at_y(p, y), WIDTH - RIGHT);
+}
+
+static void
+label_x(struct plot *p, double x)
+{
+	char buf[VQ_NUMBER];
+
+	vq_text_add(&p->svg, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%s</text>\n", at_x(p, x),
+	    HEIGHT - BOTTOM + 17, count_text(x, buf));
+}
+
+static void
+label_y(struct plot *p, double y)
 {
 	char buf[VQ_NUMBER];
 
@@ -184,9 +196,8 @@ tick_y(struct plot *p, double y)
 		count_text(y, buf);
 	else
 		snprintf(buf, sizeof(buf), "%.6g", y);
-	vq_text_add(&p->svg, "<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\"/>"
-	    "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%s</text>\n", LEFT, at_y(p, y), WIDTH - RIGHT, at_y(p, y),
-	    LEFT - 8, at_y(p, y) + 4, buf);
+	vq_text_add(&p->svg, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%s</text>\n", LEFT - 8, at_y(p, y) + 4,
+	    buf);
 }
 
 /* Multiples of step within [from, to]: counted, so that no rounding adds up. */
@@ -204,7 +215,7 @@ ticks(struct plot *p, double from, double to, double step, void (*tick)(struct p
 
 /* Powers of ten, and 2 and 5 times them where there is room. */
 static void
-ticks_log(struct plot *p)
+ticks_log(struct plot *p, void (*tick)(struct plot *p, double at))
 {
 	double decades = p->y1 - p->y0, every = ceil(decades / 10);
 	bool between = decades < 2.6;
@@ -212,25 +223,41 @@ ticks_log(struct plot *p)
 	for (double e = floor(p->y0 / every) * every; e <= p->y1; e += every)
 		for (int m = 1; m <= (between ? 5 : 1); m += m == 1 ? 1 : 3)
 			if (e + log10(m) >= p->y0 && e + log10(m) <= p->y1)
-				tick_y(p, m * pow(10, e));
+				tick(p, m * pow(10, e));
+}
+
+static void
+ticks_x(struct plot *p, void (*tick)(struct plot *p, double at))
+{
+	double step = round_step(p->x1 - p->x0, 6);
+
+	ticks(p, p->x0, p->x1, step < 1 ? 1 : step, tick);
+}
+
+static void
+ticks_y(struct plot *p, void (*tick)(struct plot *p, double at))
+{
+	if (p->log)
+		ticks_log(p, tick);
+	else
+		ticks(p, p->y0, p->y1, round_step(p->y1 - p->y0, 5), tick);
 }
 
 static void
 put_axes(struct plot *p)
 {
 	struct vq_text *t = &p->svg;
-	double step = round_step(p->x1 - p->x0, 6);
 
-	vq_text_add(t, "<g stroke=\"#e4e7eb\" font-size=\"11\" fill=\"#5b6470\"><style>text{stroke:none}</style>\n");
-	ticks(p, p->x0, p->x1, step < 1 ? 1 : step, tick_x);
-	if (p->log)
-		ticks_log(p);
-	else
-		ticks(p, p->y0, p->y1, round_step(p->y1 - p->y0, 5), tick_y);
-	vq_text_add(t, "</g>\n<path d=\"M%d %dV%dH%d\" fill=\"none\" stroke=\"#9aa3ad\"/>\n", LEFT, TOP,
+	vq_text_add(t, "<path fill=\"none\" stroke=\"#e4e7eb\" d=\"");
+	ticks_x(p, grid_x);
+	ticks_y(p, grid_y);
+	vq_text_add(t, "\"/>\n<path d=\"M%d %dV%dH%d\" fill=\"none\" stroke=\"#9aa3ad\"/>\n", LEFT, TOP,
 	    HEIGHT - BOTTOM, WIDTH - RIGHT);
-	vq_text_add(t, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\" font-size=\"11\" fill=\"#5b6470\">step</text>\n",
-	    WIDTH - RIGHT, HEIGHT - 10);
+	vq_text_add(t, "<g font-size=\"11\" fill=\"#5b6470\">\n");
+	ticks_x(p, label_x);
+	ticks_y(p, label_y);
+	vq_text_add(t, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">step</text>\n</g>\n", WIDTH - RIGHT,
+	    HEIGHT - 8);
 }
 
 /* --- curves ------------------------------------------------------------------- */
@@ -342,11 +369,11 @@ draw(struct plot *p)
 	    "font-family=\"system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif\">\n", WIDTH, HEIGHT,
 	    WIDTH, HEIGHT);
 	vq_text_add(t, "<rect width=\"%d\" height=\"%d\" fill=\"#fff\"/>\n", WIDTH, HEIGHT);
-	vq_text_add(t, "<text x=\"%d\" y=\"34\" font-size=\"15\" font-weight=\"600\" fill=\"#1f252b\">", LEFT);
+	vq_text_add(t, "<text x=\"%d\" y=\"24\" font-size=\"15\" font-weight=\"bold\" fill=\"#1f252b\">", LEFT);
 	put_text(t, p->metric);
-	vq_text_add(t, "<tspan font-weight=\"400\" font-size=\"12\" fill=\"#5b6470\" dx=\"8\">");
+	vq_text_add(t, "</text>\n<text x=\"%d\" y=\"41\" font-size=\"11\" fill=\"#5b6470\">", LEFT);
 	put_text(t, p->stage);
-	vq_text_add(t, "%s</tspan></text>\n", p->log ? ", log scale" : "");
+	vq_text_add(t, "%s</text>\n", p->log ? ", log scale" : "");
 	put_axes(p);
 	put_curves(p);
 	put_legend(p);
