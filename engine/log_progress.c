@@ -133,7 +133,9 @@ add_head(struct vq_text *t, const struct vq_progress_now *now)
 		vq_text_add(t, "epoch %lld/%lld  ", (long long)now->epoch, (long long)now->epochs);
 	else if (now->steps > 0)
 		vq_text_add(t, "step ");
-	vq_text_add(t, "%lld", (long long)now->step);
+	/* As wide as it will become, so that nothing behind it moves. */
+	int width = now->steps > 0 ? snprintf(NULL, 0, "%lld", (long long)now->steps) : 0;
+	vq_text_add(t, "%*lld", width, (long long)now->step);
 	if (now->steps > 0)
 		vq_text_add(t, "/%lld", (long long)now->steps);
 }
@@ -159,13 +161,13 @@ add_bar(struct vq_text *t, double share, int width)
 }
 
 static void
-add_tail(struct vq_text *t, const struct vq_progress_now *now)
+add_tail(struct vq_text *t, const struct vq_progress_now *now, bool speed)
 {
 	if (now->steps > 0)
 		vq_text_add(t, " %3d%%", (int)(100 * share_of(now)));
 	if (now->text && *now->text)
 		vq_text_add(t, "  %s", now->text);
-	if (isfinite(now->samples_per_s) && now->samples_per_s > 0)
+	if (speed && isfinite(now->samples_per_s) && now->samples_per_s > 0)
 		vq_text_add(t, now->samples_per_s < 10 ? "  %.2f samples/s" : "  %.0f samples/s", now->samples_per_s);
 	vq_text_add(t, "  ");
 	add_time(t, now->elapsed_s);
@@ -188,16 +190,27 @@ terminal_width(void)
 	return n > 0 && n < 10000 ? n : WIDTH_UNKNOWN;
 }
 
-/* Characters of a text, and the bytes of its first `most` characters. */
+/* Columns of a text cut to at most `most` of them, and its bytes then. */
 static int
-characters(const char *s, int most, size_t *bytes)
+cut(const char *s, int most, size_t *bytes)
 {
-	int n = 0;
+	size_t left = strlen(s), n;
+	int columns = 0;
+	uint32_t c;
 
-	for (*bytes = 0; s[*bytes]; ++*bytes)
-		if (((unsigned char)s[*bytes] & 0xc0) != 0x80 && n++ == most)
-			return most;
-	return n;
+	for (*bytes = 0; left > 0; *bytes += n, left -= n) {
+		int width = 1;
+
+		n = vq_utf8_next(s + *bytes, left, &c);
+		if (n)
+			width = vq_utf8_width(c);
+		else
+			n = 1;
+		if (columns + width > most)
+			break;
+		columns += width;
+	}
+	return columns;
 }
 
 /* Cut one short of the width: in the last column terminals differ. */
@@ -209,10 +222,14 @@ draw_bar(struct vq_run *r, const struct vq_progress_now *now)
 	size_t bytes;
 
 	add_head(&head, now);
-	add_tail(&tail, now);
-	room -= characters(head.s, room, &bytes);
+	add_tail(&tail, now, true);
+	room -= cut(head.s, room, &bytes);
+	if (vq_utf8_columns(tail.s) > room) {
+		vq_text_free(&tail);
+		add_tail(&tail, now, false);
+	}
 	vq_text_add(&t, "\r%s%.*s%s", r->color ? "\033[1m" : "", (int)bytes, head.s, r->color ? "\033[0m" : "");
-	width = room - characters(tail.s, room, &bytes) - 3;
+	width = room - cut(tail.s, room, &bytes) - 3;
 	if (now->steps > 0 && width >= BAR_LEAST) {
 		add_bar(&bar, share_of(now), width < BAR_MOST ? width : BAR_MOST);
 		vq_text_add(&t, " %s%s%s", r->color ? "\033[32m" : "", bar.s, r->color ? "\033[0m" : "");
@@ -237,7 +254,7 @@ vq_run_progress(struct vq_run *r, const struct vq_progress_now *now)
 		draw_bar(r, now);
 	} else {
 		add_head(&t, now);
-		add_tail(&t, now);
+		add_tail(&t, now, true);
 		vq_log_line(r, t.s);
 		vq_progress_say(r, t.s);
 		vq_text_free(&t);
