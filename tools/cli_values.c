@@ -27,7 +27,7 @@ vq_duration_parse(const char *s, double *seconds)
 		double x = strtod(s, &end);
 		size_t k = next;
 
-		if (!isdigit((unsigned char)*s) || end == s || !isfinite(x) || *end == 'x')
+		if (!isdigit((unsigned char)*s) || end != s + strspn(s, "0123456789.") || !isfinite(x))
 			return false;
 		if (*end == '\0' && next == 0) {
 			*seconds = x;
