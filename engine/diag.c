@@ -46,8 +46,13 @@ keep(struct vq_kept *k, const struct vq_range *at)
 	}
 	copy = vq_alloc(sizeof(*copy));
 	copy->name = vq_strdup(s->name);
-	copy->text = s->text ? vq_strndup(s->text, s->len) : NULL;
 	copy->len = s->len;
+	if (s->text) {
+		/* Not as a string: there may be a zero byte in it. */
+		char *text = vq_alloc(s->len + 1);
+		memcpy(text, s->text, s->len);
+		copy->text = text;
+	}
 	vq_grow(k->source, k->count, k->cap);
 	k->source[k->count++] = copy;
 	r.source = copy;

@@ -98,9 +98,22 @@ vq_graph_origin(struct vq_graph *g, const struct vq_origin *o)
 
 /* --- adding a node ------------------------------------------------------- */
 
-/* "a = f32[2, 3]   from conv, file:19" for one input of a node that does not fit. */
-static void
-describe_input(const struct vq_graph *g, struct vq_diag *e, const char *port, vq_id id)
+/*
+ * The step that a value comes from, as seen from where nodes are being added: a
+ * sibling in the same block where there is one, else one further out.
+ */
+static int
+origin_seen(const struct vq_graph *g, int made)
+{
+	for (int inside = g->now; inside != VQ_NONE; inside = g->origin[inside].parent)
+		for (int o = made; o != VQ_NONE; o = g->origin[o].parent)
+			if (g->origin[o].parent == g->origin[inside].parent)
+				return o;
+	return made;
+}
+
+void
+vq_graph_describe(const struct vq_graph *g, struct vq_diag *e, const char *port, vq_id id)
 {
 	const struct vq_value *v = &g->value[id];
 	char type[VQ_TYPE_STR];
@@ -115,8 +128,8 @@ describe_input(const struct vq_graph *g, struct vq_diag *e, const char *port, vq
 	if (n->origin == VQ_NONE)
 		vq_detail(e, NULL, "%s = %-24s from %s", port, type, n->op->name);
 	else
-		vq_detail(e, &g->origin[n->origin].at, "%s = %-24s from %s", port, type,
-		    g->origin[n->origin].what);
+		vq_detail(e, &g->origin[origin_seen(g, n->origin)].at, "%s = %-24s from %s", port, type,
+		    g->origin[origin_seen(g, n->origin)].what);
 }
 
 void
@@ -151,7 +164,7 @@ infer_failed(struct vq_graph *g, const struct vq_op *op, const struct vq_infer *
 	char buf[32];
 
 	for (int i = 0; i < q->nin; i++)
-		describe_input(g, e, port_name(op, i, buf), in[i]);
+		vq_graph_describe(g, e, port_name(op, i, buf), in[i]);
 	vq_origin_notes(g, g->now, e);
 	free(q->message);
 	return VQ_NONE;

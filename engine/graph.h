@@ -167,6 +167,8 @@ void vq_graph_verify(const struct vq_graph *g, const char *after_pass);
 /* The text form, one line a value or node, stable enough for golden files. */
 void vq_graph_text(const struct vq_graph *g, struct vq_text *out);
 
+/* Adds "a = f32[2, 3]   from conv [file:19]" to an error about the step being added. */
+void vq_graph_describe(const struct vq_graph *g, struct vq_diag *e, const char *port, vq_id id);
 /* Adds "in residual, expanded as enc.residual.0 from file:line:col" notes. */
 void vq_origin_notes(const struct vq_graph *g, int origin, struct vq_diag *e);
 

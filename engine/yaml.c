@@ -328,9 +328,11 @@ static struct vq_source *
 new_source(const char *name, const char *text, size_t len, struct vq_arena *a)
 {
 	struct vq_source *source = vq_arena_alloc(a, sizeof(*source));
+	char *copy = vq_arena_alloc(a, len + 1);
 
+	memcpy(copy, text, len);
 	source->name = vq_arena_strdup(a, name);
-	source->text = vq_arena_strndup(a, text, len);
+	source->text = copy;
 	source->len = len;
 	return source;
 }

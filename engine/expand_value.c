@@ -1,0 +1,207 @@
+/*
+ * expand_value -- the inputs and parameters of one step
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/expand_private.h"
+
+void
+vq_expand_notes(struct expand *x, int before, const char *inside)
+{
+	const struct vq_origin *now;
+	char place[256];
+
+	x->failed = true;
+	if (x->g->now == VQ_NONE)
+		return;
+	now = &x->g->origin[x->g->now];
+	for (int i = before; i < x->d->count; i++) {
+		if (inside)
+			vq_note(x->d->diag[i], NULL, "in %s, expanded as %s from %s", inside, now->path,
+			    vq_range_str(&now->at, place, sizeof(place)));
+		vq_origin_notes(x->g, x->g->now, x->d->diag[i]);
+	}
+}
+
+void
+vq_expand_name(struct expand *x, const struct frame *f, const char *name, vq_id value)
+{
+	if (value == VQ_NONE)
+		return;
+	vq_grow(x->named, x->nameds, x->named_cap);
+	x->named[x->nameds].name = name;
+	x->named[x->nameds].value = value;
+	x->named[x->nameds++].depth = f->depth;
+}
+
+vq_id
+vq_expand_current(const struct expand *x, vq_id leaf)
+{
+	for (int i = 0; i < x->assigns; i++)
+		if (x->assigned[i].leaf == leaf)
+			return x->assigned[i].value;
+	return leaf;
+}
+
+/* --- values --------------------------------------------------------------- */
+
+static vq_id
+number_ref(struct expand *x, const struct frame *f, const struct ref *r, enum vq_dtype dtype)
+{
+	struct scope s = f->scope;
+	struct vq_number n;
+	int before = x->d->count;
+
+	if (vq_scope_value(&s, r->tree, &n) == 0) {
+		if (n.kind == VQ_NUM_BOOL)
+			return vq_graph_scalar(x->g, VQ_BOOL, (double)n.i);
+		if (n.kind == VQ_NUM_REAL && !vq_is_float(dtype))
+			dtype = VQ_F32;
+		if (n.kind == VQ_NUM_INT || n.kind == VQ_NUM_REAL)
+			return vq_graph_scalar(x->g, dtype, vq_number_real(&n));
+		vq_error(x->d, VQ_CONFIG, &r->tree->at, "a tensor or a number is wanted here");
+	}
+	vq_expand_notes(x, before, NULL);
+	return VQ_NONE;
+}
+
+static vq_id
+step_ref(struct expand *x, const struct frame *f, const struct ref *r)
+{
+	const struct made *m = &f->made[r->index];
+	int before = x->d->count;
+
+	if (r->out < m->outs)
+		return m->out[r->out];
+	vq_error(x->d, VQ_CONFIG, &r->tree->at, "'%s' is not there: the step was skipped", r->tree->text);
+	vq_expand_notes(x, before, NULL);
+	return VQ_NONE;
+}
+
+vq_id
+vq_expand_ref(struct expand *x, const struct frame *f, const struct ref *r, enum vq_dtype dtype)
+{
+	vq_id leaf;
+	int before = x->d->count;
+
+	switch (r->kind) {
+	case REF_NUMBER:
+		return number_ref(x, f, r, dtype);
+	case REF_INPUT:
+		return f->input[r->index];
+	case REF_VAR:
+		return vq_expand_current(x, f->var[r->index]);
+	case REF_STEP:
+		return step_ref(x, f, r);
+	case REF_LEAF:
+		if ((leaf = vq_graph_find(x->g, r->tree->text)) != VQ_NONE)
+			return vq_expand_current(x, leaf);
+		vq_help(vq_error(x->d, VQ_CONFIG, &r->tree->at, "there is no tensor '%s' here", r->tree->text),
+		    "the parameters of a module can be named after its first call");
+		vq_expand_notes(x, before, NULL);
+		break;
+	}
+	return VQ_NONE;
+}
+
+/* The type that numbers beside these tensors take. */
+static enum vq_dtype
+dtype_of_numbers(const struct expand *x, const vq_id *in, int n)
+{
+	enum vq_dtype found = VQ_BOOL;
+
+	for (int i = 0; i < n; i++) {
+		if (in[i] == VQ_NONE)
+			continue;
+		enum vq_dtype t = vq_type_at(x->g, in[i])->dtype;
+		if (vq_is_float(t))
+			return t;
+		if (found == VQ_BOOL)
+			found = t;
+	}
+	return found == VQ_BOOL ? VQ_F32 : found;
+}
+
+/* Tensors first, then numbers, which take their type from them. */
+bool
+vq_expand_inputs(struct expand *x, struct frame *f, const struct step *s, vq_id previous,
+    vq_id in[VQ_MAX_IN], int *n)
+{
+	bool variadic = s->kind == STEP_OP && vq_op_variadic(s->op), ok = true;
+	int before = x->d->count;
+
+	*n = variadic && s->feeds > 0 ? s->feed[0].count : vq_step_ports(s);
+	for (int i = 0; i < VQ_MAX_IN; i++)
+		in[i] = VQ_NONE;
+	if (s->takes != VQ_NONE) {
+		in[s->takes] = previous;
+		if (previous == VQ_NONE && !x->failed) {
+			vq_error(x->d, VQ_CONFIG, &s->at, "%s has no input: there is no previous value", s->callee);
+			vq_expand_notes(x, before, NULL);
+		}
+	}
+	for (int pass = 0; pass < 2; pass++) {
+		enum vq_dtype dtype = pass ? dtype_of_numbers(x, in, *n) : VQ_F32;
+		for (int i = 0; i < s->feeds; i++)
+			for (int k = 0; k < s->feed[i].count; k++)
+				if ((s->feed[i].ref[k].kind == REF_NUMBER) == pass)
+					in[s->feed[i].port + k] = vq_expand_ref(x, f, &s->feed[i].ref[k], dtype);
+	}
+	for (int i = 0; i < *n; i++)
+		ok &= in[i] != VQ_NONE;
+	x->failed |= !ok;
+	return ok;
+}
+
+/* --- parameters of an op -------------------------------------------------- */
+
+/* A setting as the text that vq_param_set takes; NULL after errors, where why
+ * is empty when they were reported. */
+static const char *
+setting_text(struct expand *x, struct frame *f, const struct vq_param *p, const struct vq_tree *t, char why[VQ_WHY])
+{
+	struct vq_number n;
+	struct vq_text text = { 0 };
+	const char *copy;
+	int64_t i;
+
+	why[0] = '\0';
+	if (t->kind == VQ_TREE_SCALAR && !vq_is_expr(t))
+		return t->text;
+	if (vq_scope_value(&f->scope, t, &n) < 0)
+		return NULL;
+	if (p->kind == VQ_P_BOOL && n.kind == VQ_NUM_INT && (n.i == 0 || n.i == 1))
+		n.kind = VQ_NUM_BOOL;
+	if ((p->kind == VQ_P_INT || p->kind == VQ_P_INTS) && n.kind != VQ_NUM_INTS && !vq_number_int(&n, &i, why))
+		return NULL;
+	vq_number_print(&n, &text);
+	copy = vq_arena_strdup(&x->g->arena, text.s);
+	vq_text_free(&text);
+	return copy;
+}
+
+bool
+vq_expand_params(struct expand *x, struct frame *f, const struct step *s, void *into)
+{
+	int before = x->d->count;
+	char why[VQ_WHY];
+	bool ok = true;
+
+	if (s->op->params)
+		vq_params_default(s->op->params, into);
+	for (int i = 0; i < s->settings; i++) {
+		const struct vq_param *p = &s->op->params[s->setting[i].index];
+		const struct vq_tree *t = s->setting[i].value;
+		const char *text = setting_text(x, f, p, t, why);
+		if (text && vq_param_set(p, into, text, why) == 0)
+			continue;
+		ok = false;
+		if (why[0])
+			vq_error(x->d, VQ_CONFIG, &t->at, "%s: %s %s", s->callee, p->name, why);
+	}
+	if (!ok)
+		vq_expand_notes(x, before, NULL);
+	return ok;
+}
