@@ -26,12 +26,16 @@ refuse(char why[VQ_WHY], const char *fmt, ...)
 	return -1;
 }
 
-/* A real in as few digits as read back to it. */
+/* A real in as few digits as read back to it; whole numbers without exponent. */
 enum { REAL_STR = 32 };
 
 static const char *
 real_str(double x, char buf[REAL_STR])
 {
+	if (fabs(x) < 1e15 && x == trunc(x)) {
+		snprintf(buf, REAL_STR, "%.0f", x);
+		return buf;
+	}
 	for (int digits = 1; digits <= 17; digits++) {
 		snprintf(buf, REAL_STR, "%.*g", digits, x);
 		if (strtod(buf, NULL) == x)
@@ -105,8 +109,8 @@ read_int(const struct vq_param *p, const char *s, int64_t *out, char why[VQ_WHY]
 	size_t n = number_length(s, &integer);
 	char shown[48];
 
-	snprintf(shown, sizeof(shown), "%.*s", (int)(n ? n < 40 ? n : 40 : strcspn(s, ", ]")), s);
-	if (!n || !integer) {
+	snprintf(shown, sizeof(shown), "%.*s", (int)strcspn(s, ", ]"), s);
+	if (!n || !integer || !strchr(", ]", s[n])) {
 		refuse(why, "must be an integer, is '%s'", shown);
 		return NULL;
 	}
