@@ -42,10 +42,13 @@ struct plot {
 
 /* --- from rows to curves ------------------------------------------------------ */
 
+/* What is so large that ranges of it overflow is no better than infinite. */
 static double
 value_of(const struct vq_row *row, int column)
 {
-	return column == LR ? row->lr : vq_row_value(row, column);
+	double y = column == LR ? row->lr : vq_row_value(row, column);
+
+	return fabs(y) > 1e100 ? (double)NAN : fabs(y) < 1e-100 ? 0 : y;
 }
 
 static struct curve *
