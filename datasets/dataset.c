@@ -268,24 +268,44 @@ locate(const struct vq_data_spec *spec, struct vq_arena *a, const char **folder,
 	return k;
 }
 
+/* The spec with its defaults; false when it names no source. */
+static bool
+complete(const struct vq_data_spec *spec, struct vq_data_spec *full, struct vq_diags *d)
+{
+	if (spec->source == NULL || spec->source[0] == '\0') {
+		vq_error(d, VQ_CONFIG, spec->at, "data: 'source' is missing");
+		return false;
+	}
+	*full = *spec;
+	if (full->split == NULL)
+		full->split = "train";
+	if (full->lo == 0 && full->hi == 0)
+		full->hi = 1;
+	return true;
+}
+
+int
+vq_dataset_check(const struct vq_data_spec *spec, struct vq_diags *d)
+{
+	struct vq_arena a = { 0 };
+	struct vq_data_spec full;
+	const char *folder;
+	bool there = complete(spec, &full, d) && locate(&full, &a, &folder, d) != NULL;
+
+	vq_arena_free(&a);
+	return there ? 0 : -1;
+}
+
 struct vq_dataset *
 vq_dataset_open(const struct vq_data_spec *spec, struct vq_diags *d)
 {
 	struct vq_arena a = { 0 };
 	struct vq_dataset *set = NULL;
+	struct vq_data_spec full;
 	const char *folder;
 
-	if (spec->source == NULL || spec->source[0] == '\0') {
-		vq_error(d, VQ_CONFIG, spec->at, "data: 'source' is missing");
+	if (!complete(spec, &full, d))
 		return NULL;
-	}
-
-	struct vq_data_spec full = *spec;
-
-	if (full.split == NULL)
-		full.split = "train";
-	if (full.lo == 0 && full.hi == 0)
-		full.hi = 1;
 
 	const struct vq_source_kind *k = locate(&full, &a, &folder, d);
 

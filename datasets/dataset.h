@@ -76,6 +76,8 @@ const struct vq_source_kind *vq_source_kind_find(const char *name);
  * that does not exist, VQ_DATA for data that is missing or damaged, naming every
  * place that was looked in and the command that would bring the data.
  */
+/* Whether the data is there, without reading it: -1 after the errors of open. */
+int vq_dataset_check(const struct vq_data_spec *spec, struct vq_diags *d);
 struct vq_dataset *vq_dataset_open(const struct vq_data_spec *spec, struct vq_diags *d);
 /*
  * The same in a thread of its own, so that a set is read while the model is

@@ -145,6 +145,22 @@ bind_stages(const struct vq_model *m, const struct vq_train *train, struct vq_va
 	return 0;
 }
 
+/* Missing data is told before anything is written. */
+static int
+check_data(const struct vq_model *m, const struct vq_train *train, struct vq_diags *d)
+{
+	int error = 0;
+
+	for (int i = 0; i < vq_model_stages(m); i++) {
+		if (train[i].name == NULL)
+			continue;
+		error |= vq_dataset_check(&train[i].data, d);
+		if (train[i].validate.source)
+			error |= vq_dataset_check(&train[i].validate, d);
+	}
+	return error;
+}
+
 struct running {
 	const struct vq_run_options *o;
 	struct vq_diags *d;
@@ -258,7 +274,7 @@ prepare(struct running *s)
 	}
 	s->train = vq_alloc_array((size_t)n, sizeof(*s->train));
 	if ((o->stage && vq_stage_find(s->model, o->stage, s->d) == VQ_NONE) ||
-	    read_stages(s->model, s->train, s->d) < 0)
+	    read_stages(s->model, s->train, s->d) < 0 || check_data(s->model, s->train, s->d) < 0)
 		return -1;
 	s->seed = choose_seed(s);
 	if (o->resume && load_run(s) < 0)
@@ -284,8 +300,8 @@ vq_run_file(const struct vq_run_options *o, struct vq_diags *d)
 	catch_signals();
 	if (prepare(&s) == 0) {
 		vq_run_progress_mode(s.run, o->progress, o->color, o->quiet);
-		vq_run_say(s.run, "run %s, seed %llu, %s, kernels for %s", vq_run_dir(s.run),
-		    (unsigned long long)s.seed, vq_threads_why(), vq_kernels()->name);
+		vq_run_say(s.run, "run %s, seed %llu, threads: %d (%s), kernels for %s", vq_run_dir(s.run),
+		    (unsigned long long)s.seed, vq_threads(), vq_threads_why(), vq_kernels()->name);
 		for (int i = 0; i < o->nset; i++)
 			vq_run_say(s.run, "set %s", o->set[i].text);
 		code = run_stages(&s, started);
