@@ -51,11 +51,17 @@ refuse(const struct reader *r, const char *fmt, ...)
 
 /* --- header --------------------------------------------------------------- */
 
-static bool
-accept(struct reader *r, char c)
+static void
+skip_space(struct reader *r)
 {
 	while (isspace((unsigned char)*r->s))
 		r->s++;
+}
+
+static bool
+accept(struct reader *r, char c)
+{
+	skip_space(r);
 	if (*r->s != c)
 		return false;
 	r->s++;
@@ -102,7 +108,7 @@ read_descr(struct reader *r)
 static int
 read_order(struct reader *r)
 {
-	accept(r, ' ');
+	skip_space(r);
 	r->has_order = true;
 	if (strncmp(r->s, "False", 5) == 0) {
 		r->s += 5;
@@ -122,7 +128,7 @@ read_dim(struct reader *r)
 	struct vq_shape *shape = &r->type.shape;
 	int64_t n = 0;
 
-	accept(r, ' ');
+	skip_space(r);
 	if (!isdigit((unsigned char)*r->s))
 		return refuse(r, "the shape is not a tuple of numbers");
 	if (shape->rank == VQ_MAX_RANK)
@@ -187,9 +193,7 @@ read_dictionary(struct reader *r)
 			return refuse(r, "its header is not closed");
 		break;
 	}
-	accept(r, ' ');
-	while (isspace((unsigned char)*r->s))
-		r->s++;
+	skip_space(r);
 	if (*r->s)
 		return refuse(r, "there is something behind the dictionary of its header");
 	if (!r->has_descr || !r->has_order || !r->has_shape)
