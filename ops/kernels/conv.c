@@ -1,0 +1,312 @@
+/*
+ * conv -- forward, and the adjoint in the input: correlations of a window with weights
+ *
+ * A task is a block of grid positions times a range of columns (output channels of
+ * one group): the source pixels are laid out, then for each phase the tiles walk
+ * over the taps, and the epilogue follows while the block is in cache.
+ */
+#include <omp.h>
+#include <string.h>
+
+#include "ops/kernels/conv_window.h"
+
+enum {
+	ROOM = 64 << 10,		/* floats of source pixels in a block, about: half a
+					 * second-level cache */
+	GATHER = 16,			/* runs shorter than this are gathered first */
+};
+
+/* The taps of one phase: k slivers [first, first + depth) of the packed weights. */
+struct phase {
+	int64_t y, x;
+	int64_t grid_y, grid_x;
+	int64_t tap, taps;		/* of corr.off and corr.which */
+	int64_t segs, len, depth;
+};
+
+struct corr {
+	struct vq_window win;
+	bool adjoint;
+	int64_t groups, cn, nn;		/* channels of a group, here and there */
+	int64_t dest_c;
+	int64_t splits;			/* ranges of columns */
+	int64_t split;			/* columns of a range: whole vectors' panels */
+	bool gather;
+	int64_t phases;
+	struct phase *phase;
+	int64_t *off, *which;		/* by tap: floats from the base; index in the weights */
+	float *packed;			/* [group][phase][panel][depth][nr] */
+	char *room;			/* by thread */
+	size_t room_bytes;
+};
+
+static int64_t
+ceil_div(int64_t x, int64_t by)
+{
+	return (x + by - 1) / by;
+}
+
+/* Blocks and column ranges, so that every thread gets some. */
+static void
+cut_tasks(struct corr *r, int threads)
+{
+	struct vq_window *w = &r->win;
+	int64_t width = vq_gemm_width(r->nn);
+
+	r->split = width;
+	while (threads > 1) {
+		r->splits = ceil_div(r->nn, r->split);
+		if (vq_window_blocks(w) * r->splits * r->groups >= 3 * threads)
+			break;
+		if (r->split > VQ_GEMM_NR_MAX && w->lines * w->cols <= 64)
+			r->split = vq_gemm_width(ceil_div(r->split, 2));
+		else if (w->lines > 1 && w->lines * w->cols > 12)
+			vq_window_lines(w, ceil_div(w->lines, 2));
+		else if (r->split > VQ_GEMM_NR_MAX)
+			r->split = vq_gemm_width(ceil_div(r->split, 2));
+		else
+			break;
+	}
+	r->splits = ceil_div(r->nn, r->split);
+}
+
+/* Everything that shapes decide; c.p NULL: only how much room it takes. */
+static size_t
+corr_plan(struct corr *r, const struct vq_conv *v, bool adjoint, int threads, void *scratch)
+{
+	struct vq_cutter c = { scratch, 0 };
+	struct vq_window *w = &r->win;
+	int64_t taps = v->y.taps * v->x.taps;
+
+	*r = (struct corr){ .adjoint = adjoint, .groups = v->groups };
+	(adjoint ? vq_side_adjoint : vq_side_forward)(&w->y, &v->y);
+	(adjoint ? vq_side_adjoint : vq_side_forward)(&w->x, &v->x);
+	w->n = v->n;
+	w->c = adjoint ? v->co : v->ci;
+	r->dest_c = adjoint ? v->ci : v->co;
+	r->cn = w->c / v->groups;
+	r->nn = r->dest_c / v->groups;
+	r->gather = taps > 1 && r->cn * v->x.taps < GATHER;
+	w->direct = !r->gather;
+	vq_window_cut(w, VQ_GEMM_ROWS, ROOM, r->cn);
+	cut_tasks(r, threads);
+	r->phases = w->y.spread * w->x.spread;
+	r->phase = vq_cut(&c, (size_t)r->phases * sizeof(*r->phase));
+	r->off = vq_cut(&c, (size_t)taps * sizeof(*r->off));
+	r->which = vq_cut(&c, (size_t)taps * sizeof(*r->which));
+	r->packed = vq_cut(&c, (size_t)(taps * r->cn * vq_gemm_width(r->nn) * v->groups) * sizeof(float));
+	r->room_bytes = (size_t)w->floats * sizeof(float) / 64 * 64 + 64;
+	if (r->gather)
+		r->room_bytes += (size_t)(VQ_GEMM_ROWS * taps * r->cn + 16) * sizeof(float) / 64 * 64 + 64;
+	r->room = vq_cut(&c, (size_t)threads * r->room_bytes);
+	return c.used;
+}
+
+/* The taps of a phase, and how many floats of them follow each other. */
+static void
+phase_taps(struct corr *r, struct phase *p)
+{
+	const struct vq_side *sy = &r->win.y, *sx = &r->win.x;
+	int64_t n = 0, run = 1;
+
+	for (int64_t ty = -1, dy; vq_side_next(sy, p->y, &ty, &dy);)
+		for (int64_t tx = -1, dx; vq_side_next(sx, p->x, &tx, &dx); n++) {
+			r->off[p->tap + n] = vq_window_tap(&r->win, dy, dx);
+			r->which[p->tap + n] = ty * sx->axis.taps + tx;
+		}
+	p->taps = n;
+	p->depth = n * r->cn;
+	/* Runs of `run` taps, if all taps lie in such. */
+	const int64_t *off = r->off + p->tap;
+	while (r->win.pixel == r->cn && run < n && off[run] == off[run - 1] + r->cn)
+		run++;
+	for (int64_t i = 0; i < n; i++)
+		if (n % run != 0 || (i % run > 0 && off[i] != off[i - 1] + r->cn))
+			run = 1;
+	p->segs = n / run;
+	p->len = run * r->cn;
+}
+
+/* Offsets of runs stand where those of their first taps stood, close together;
+ * `which` keeps the taps. */
+static void
+merge_runs(struct corr *r, struct phase *p)
+{
+	int64_t run = p->segs ? p->taps / p->segs : 1;
+
+	for (int64_t s = 0; s < p->segs; s++)
+		r->off[p->tap + s] = r->off[p->tap + s * run];
+}
+
+static void
+corr_tables(struct corr *r)
+{
+	int64_t tap = 0;
+
+	for (int64_t i = 0; i < r->phases; i++) {
+		struct phase *p = &r->phase[i];
+		*p = (struct phase){ .y = i / r->win.x.spread, .x = i % r->win.x.spread, .tap = tap };
+		p->grid_y = vq_side_grid(&r->win.y, p->y);
+		p->grid_x = vq_side_grid(&r->win.x, p->x);
+		phase_taps(r, p);
+		merge_runs(r, p);
+		tap += p->taps;
+	}
+}
+
+/* Where the panels of a phase begin. */
+static float *
+panels_of(const struct corr *r, const struct vq_gemm_micro *u, int64_t group, const struct phase *p)
+{
+	int64_t taps = r->win.y.axis.taps * r->win.x.axis.taps, width = ceil_div(r->nn, u->nr) * u->nr;
+
+	return r->packed + (group * taps + p->tap) * r->cn * width;
+}
+
+/* Weights [tap][ci of a group][co] into panels: columns are co, or ci for the adjoint. */
+static void
+pack_weights(const struct corr *r, const struct vq_gemm_micro *u, const float *w, int threads)
+{
+	int64_t ci = r->adjoint ? r->nn : r->cn, co = r->adjoint ? r->cn : r->nn, all = co * r->groups;
+	int64_t taps = r->win.y.axis.taps * r->win.x.axis.taps;
+
+	#pragma omp parallel for num_threads(threads) collapse(2)
+	for (int64_t g = 0; g < r->groups; g++)
+		for (int64_t t = 0; t < taps; t++) {
+			const struct phase *p = r->phase;
+			while (t >= p->tap + p->taps)
+				p++;
+			vq_gemm_pack(u, panels_of(r, u, g, p), p->depth, (t - p->tap) * r->cn,
+			    w + r->which[t] * ci * all + g * co, all, r->adjoint, r->cn, r->nn);
+		}
+}
+
+/* --- a task -------------------------------------------------------------- */
+
+/* Where positions of a phase read and write; returns how many there are in the block. */
+static int64_t
+phase_rows(const struct corr *r, const struct vq_block *b, const struct phase *p, float *dest,
+    const float **a, float **c)
+{
+	const struct vq_side *sy = &r->win.y, *sx = &r->win.x;
+	int64_t m = 0, end = b->col + b->cols < p->grid_x ? b->col + b->cols : p->grid_x;
+
+	for (int64_t l = 0; l < b->lines; l++) {
+		int64_t image = (b->line + l) / sy->grid, g = (b->line + l) % sy->grid;
+		if (g >= p->grid_y)
+			continue;
+		const float *from = b->from + b->base[l];
+		float *to = dest + ((image * sy->dest + g * sy->spread + p->y) * sx->dest + p->x) * r->dest_c;
+		for (int64_t x = b->col; x < end; x++, m++) {
+			a[m] = from + (x - b->col) * sx->step * r->win.pixel;
+			c[m] = to + x * sx->spread * r->dest_c;
+		}
+	}
+	return m;
+}
+
+static void
+run_phase(const struct corr *r, const struct vq_gemm_micro *u, const struct vq_block *b,
+    const struct phase *p, int64_t group, int64_t col, int64_t cols, float *dest, float *patches)
+{
+	const float *a[VQ_GEMM_TABLE];
+	float *c[VQ_GEMM_TABLE];
+	int64_t zero = 0, m = phase_rows(r, b, p, dest, a, c);
+	struct vq_gemm_block g = { .m = m, .n = cols, .a = a, .c = c, .segs = p->segs, .len = p->len,
+	    .step = 1, .off = r->off + p->tap, .b = panels_of(r, u, group, p) + col * p->depth,
+	    .depth = p->depth, .col = group * r->nn + col };
+
+	if (m == 0)
+		return;
+	if (p->depth == 0) {
+		for (int64_t i = 0; i < m; i++)
+			memset(c[i] + g.col, 0, (size_t)cols * sizeof(float));
+		return;
+	}
+	if (r->gather && p->segs > 1) {
+		vq_conv_gather(patches, p->depth, a, m, g.off, g.segs, g.len);
+		for (int64_t i = 0; i < m; i++)
+			a[i] = patches + i * p->depth;
+		g.segs = 1;
+		g.len = p->depth;
+		g.off = &zero;
+	}
+	vq_gemm_pad_rows(a, m);
+	vq_gemm_block(u, &g);
+}
+
+/* The epilogue over what a block wrote: whole lines at once where they are whole. */
+static void
+finish(const struct corr *r, const struct vq_block *b, const struct vq_epilogue *e, int64_t col, int64_t cols)
+{
+	const struct vq_side *sy = &r->win.y, *sx = &r->win.x;
+	int64_t x0 = b->col * sx->spread, x1 = (b->col + b->cols) * sx->spread;
+
+	if (e->prog == NULL)
+		return;
+	x1 = x1 < sx->dest ? x1 : sx->dest;
+	for (int64_t l = 0; l < b->lines; l++) {
+		int64_t image = (b->line + l) / sy->grid, y0 = (b->line + l) % sy->grid * sy->spread;
+		int64_t y1 = y0 + sy->spread < sy->dest ? y0 + sy->spread : sy->dest;
+		if (x1 - x0 == sx->dest) {
+			vq_epilogue_apply(e, (image * sy->dest + y0) * sx->dest, (y1 - y0) * sx->dest, col, cols);
+			continue;
+		}
+		for (int64_t y = y0; y < y1; y++)
+			vq_epilogue_apply(e, (image * sy->dest + y) * sx->dest + x0, x1 - x0, col, cols);
+	}
+}
+
+static void
+correlate(const struct vq_call *call, const struct vq_conv *v, bool adjoint)
+{
+	const struct vq_gemm_micro *u = call->k->gemm;
+	struct vq_epilogue end;
+	struct corr r;
+
+	if (v->n == 0)
+		return;
+	corr_plan(&r, v, adjoint, call->threads, call->scratch);
+	corr_tables(&r);
+	vq_epilogue_of(&end, call);
+	pack_weights(&r, u, call->in[1].data, call->threads);
+	int64_t parts = r.groups * r.splits, tasks = vq_window_blocks(&r.win) * parts;
+	#pragma omp parallel for num_threads(call->threads) schedule(dynamic)
+	for (int64_t i = 0; i < tasks; i++) {
+		int64_t group = i % parts / r.splits, col = i % r.splits * r.split;
+		int64_t cols = r.nn - col < r.split ? r.nn - col : r.split;
+		char *room = r.room + (size_t)omp_get_thread_num() * r.room_bytes;
+		float *patches = (float *)(room + (size_t)r.win.floats * sizeof(float) / 64 * 64 + 64);
+		struct vq_block b;
+
+		vq_window_block(&r.win, i / parts, &b);
+		vq_window_fill(&r.win, &b, call->in[0].data, group * r.cn, r.cn, (float *)room);
+		for (int64_t p = 0; p < r.phases; p++)
+			run_phase(&r, u, &b, &r.phase[p], group, col, cols, call->out[0].data, patches);
+		finish(&r, &b, &end, group * r.nn + col, cols);
+	}
+}
+
+void
+vq_conv_forward(const struct vq_call *c, const struct vq_conv *v)
+{
+	correlate(c, v, false);
+}
+
+size_t
+vq_conv_forward_scratch(const struct vq_conv *v, int threads)
+{
+	return v->n ? corr_plan(&(struct corr){ 0 }, v, false, threads, NULL) : 0;
+}
+
+void
+vq_conv_input(const struct vq_call *c, const struct vq_conv *v)
+{
+	correlate(c, v, true);
+}
+
+size_t
+vq_conv_input_scratch(const struct vq_conv *v, int threads)
+{
+	return v->n ? corr_plan(&(struct corr){ 0 }, v, true, threads, NULL) : 0;
+}

@@ -1,0 +1,95 @@
+/*
+ * conv_window -- which pixels a block of grid positions reads, and where they lie
+ *
+ * Shared by the convolution kernels, nobody else's.  A correlation walks a grid of
+ * positions; position p of a grid axis reads the source at p * step + delta for the
+ * deltas of its taps, and writes the destination at p * spread + phase.  Forward:
+ * step is the stride, one phase.  Adjoint in the input: spread is the stride, and
+ * each phase has the taps that fall on it.
+ */
+#ifndef VQ_OPS_KERNELS_CONV_WINDOW_H
+#define VQ_OPS_KERNELS_CONV_WINDOW_H
+
+#include "ops/kernels/conv.h"
+
+struct vq_side {
+	int64_t source, dest;		/* positions there */
+	int64_t step, spread;
+	int64_t grid;			/* positions of the longest phase */
+	int64_t low, high;		/* smallest and largest delta */
+	struct vq_conv_axis axis;
+	bool adjoint;
+};
+
+void vq_side_forward(struct vq_side *s, const struct vq_conv_axis *a);
+void vq_side_adjoint(struct vq_side *s, const struct vq_conv_axis *a);
+/* The taps of a phase by rising delta, beginning with the one after `tap` (-1: the
+ * first); false when there is no other. */
+bool vq_side_next(const struct vq_side *s, int64_t phase, int64_t *tap, int64_t *delta);
+/* Grid positions of a phase. */
+static inline int64_t
+vq_side_grid(const struct vq_side *s, int64_t phase)
+{
+	return phase < s->dest ? (s->dest - phase + s->spread - 1) / s->spread : 0;
+}
+
+/*
+ * The source of a correlation and how blocks of it are laid out.  A block is a run
+ * of grid lines (counted over all images) times a range of grid columns.
+ */
+struct vq_window {
+	struct vq_side y, x;
+	int64_t n, c;			/* images and channels of the source */
+	int64_t lines, cols;		/* most of one block */
+	int64_t width;			/* pixels between source lines of a block */
+	int64_t pixel;			/* floats between pixels of a block */
+	bool direct;			/* read where it lies: nothing sticks out */
+	int64_t floats;			/* room that a block takes, 0 when direct */
+};
+
+/* Decides lines and cols: at most `rows` positions, `room` floats of `channels` a pixel
+ * where possible; and that it is read directly, if the caller set that and it can be. */
+void vq_window_cut(struct vq_window *w, int64_t rows, int64_t room, int64_t channels);
+/* Fewer lines to a block. */
+void vq_window_lines(struct vq_window *w, int64_t lines);
+
+struct vq_block {
+	int64_t line, lines;		/* first line, and how many */
+	int64_t col, cols;
+	const float *from;
+	int64_t base[VQ_GEMM_ROWS];	/* by line: floats from `from` to where its first
+					 * position reads with the lowest deltas */
+};
+int64_t vq_window_blocks(const struct vq_window *w);
+void vq_window_block(const struct vq_window *w, int64_t i, struct vq_block *b);
+/* Makes channels [c0, c0 + channels) of the block's source pixels readable, in room
+ * unless direct. */
+void vq_window_fill(const struct vq_window *w, struct vq_block *b, const float *source,
+    int64_t c0, int64_t channels, float *room);
+/* Floats from a position's base to its tap. */
+static inline int64_t
+vq_window_tap(const struct vq_window *w, int64_t dy, int64_t dx)
+{
+	return ((dy - w->y.low) * w->width + dx - w->x.low) * w->pixel;
+}
+
+/* Rows of patches side by side: row i is the runs of from[i], `segs` times `len`
+ * floats, the rows `ld` apart.  Both ends are read and written up to 3 floats over. */
+void vq_conv_gather(float *to, int64_t ld, const float *const *from, int64_t rows,
+    const int64_t *off, int64_t segs, int64_t len);
+
+/* Cuts a buffer into parts of 64-byte alignment; p NULL: only counts. */
+struct vq_cutter {
+	char *p;
+	size_t used;
+};
+static inline void *
+vq_cut(struct vq_cutter *c, size_t bytes)
+{
+	void *at = c->p ? c->p + c->used : NULL;
+
+	c->used += (bytes + 63) / 64 * 64;
+	return at;
+}
+
+#endif
