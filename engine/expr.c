@@ -207,7 +207,8 @@ vq_number_parse(const char *text, struct vq_number *out)
 		*out = of_bool(*text == 't');
 		return true;
 	}
-	if (n == 0 || s[n] != '\0' || strcmp(s, ".") == 0)
+	/* "e0" and "." have the letters of a number, and are none. */
+	if (n == 0 || s[n] != '\0' || !(isdigit((unsigned char)s[0]) || (s[0] == '.' && isdigit((unsigned char)s[1]))))
 		return false;
 	if (strspn(s, "0123456789") == n) {
 		int64_t i = 0;
