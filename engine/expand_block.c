@@ -16,8 +16,8 @@ add_pattern(const struct body *b, const struct pattern *p, struct vq_text *t)
 	vq_text_add(t, "%s[", p->typed ? vq_dtype_name(p->dtype) : "");
 	for (int i = 0; i < p->rank; i++) {
 		const struct dim *dim = &p->dim[i];
-		vq_text_add(t, "%s%s", i ? ", " : "", dim->kind == DIM_REST ? "..." :
-		    dim->kind == DIM_NAME ? b->size[dim->name].name : dim->number->text);
+		vq_text_add(t, "%s%s%s", i ? ", " : "", dim->kind == DIM_REST ? "..." : "",
+		    dim->kind == DIM_NUMBER ? dim->number->text : dim->name == VQ_NONE ? "" : b->size[dim->name].name);
 	}
 	vq_text_add(t, "]");
 }
@@ -38,13 +38,15 @@ misfit(struct expand *x, const struct frame *f, int port, vq_id id, const char *
 	vq_text_free(&t);
 }
 
-/* The axis of a value that entry i of a pattern speaks of. */
+/* What entry i of a pattern speaks of: an axis, or the product of several. */
 static int64_t
 size_at(const struct pattern *p, const struct vq_type *t, int i)
 {
-	bool rest = p->rank > 0 && p->dim[0].kind == DIM_REST;
+	int more = t->shape.rank - p->rank;
 
-	return t->shape.dim[rest ? t->shape.rank - p->rank + i : i];
+	if (i == p->rest)
+		return vq_shape_span(&t->shape, i, i + more + 1);
+	return t->shape.dim[p->rest != VQ_NONE && i > p->rest ? i + more : i];
 }
 
 static bool
@@ -52,7 +54,7 @@ bind_port(struct expand *x, struct frame *f, int port)
 {
 	const struct pattern *p = &f->body->port[port].pattern;
 	const struct vq_type *t = vq_type_at(x->g, f->input[port]);
-	bool rest = p->rank > 0 && p->dim[0].kind == DIM_REST;
+	bool rest = p->rest != VQ_NONE;
 	char why[VQ_WHY];
 
 	if (p->any)
@@ -67,10 +69,10 @@ bind_port(struct expand *x, struct frame *f, int port)
 		misfit(x, f, port, f->input[port], why);
 		return false;
 	}
-	for (int i = rest; i < p->rank; i++) {
+	for (int i = 0; i < p->rank; i++) {
 		int name = p->dim[i].name;
 		int64_t is = size_at(p, t, i);
-		if (p->dim[i].kind != DIM_NAME)
+		if (p->dim[i].kind == DIM_NUMBER || name == VQ_NONE)
 			continue;
 		if (f->size[name] >= 0 && f->size[name] != is) {
 			snprintf(why, sizeof(why), "has %.60s = %lld, and %.60s has %lld", f->body->size[name].name,
@@ -337,21 +339,34 @@ var_type(struct frame *f, const struct var *v, struct vq_type *t)
 }
 
 static bool
-make_var(struct expand *x, struct frame *f, int i, bool again)
+same_declaration(const struct vq_range *a, const struct vq_range *b)
+{
+	return a->source == b->source && a->line == b->line && a->col == b->col;
+}
+
+/* The leaf; a module called again finds that of its first call. */
+static bool
+make_var(struct expand *x, struct frame *f, int i)
 {
 	const struct var *v = &f->body->var[i];
 	const char *name = vq_arena_printf(&x->g->arena, "%s%s%s", f->path, f->path[0] ? "." : "", v->name);
 	struct vq_init init;
 	struct vq_type t;
 	vq_id id = vq_graph_find(x->g, name);
+	bool there = true;
 
+	f->var[i] = VQ_NONE;
+	if (v->cond && vq_scope_bool(&f->scope, v->cond, "if", &there) < 0)
+		return false;
+	if (!there)
+		return true;
 	if (!var_type(f, v, &t) || !read_init(x, f, v, &init))
 		return false;
 	if (id == VQ_NONE) {
 		id = vq_graph_leaf(x->g, v->kind, name, &t);
 		x->g->value[id].init = init;
 		x->g->value[id].where = v->at;
-	} else if (!again) {
+	} else if (!same_declaration(&x->g->value[id].where, &v->at)) {
 		vq_error(x->d, VQ_CONFIG, &v->at, "two parameters would be called %s", name);
 		return false;
 	} else if (!vq_type_equal(vq_type_at(x->g, id), &t)) {
@@ -368,13 +383,36 @@ static bool
 make_vars(struct expand *x, struct frame *f)
 {
 	int before = x->d->count;
-	bool again = strcmp(f->path, f->name) != 0, ok = true;
+	bool ok = true;
 
 	for (int i = 0; i < f->body->vars; i++)
-		ok &= make_var(x, f, i, again);
+		ok &= make_var(x, f, i);
 	if (!ok)
 		vq_expand_notes(x, before, f->body->name);
 	return ok;
+}
+
+vq_id
+vq_expand_module_var(struct expand *x, const struct module *m, const char *name)
+{
+	struct vq_arena *a = &x->g->arena;
+	const struct body *b = m->block;
+	struct scope giver = { .model = x->m, .file = m->file, .diags = x->d };
+	struct frame f = {
+		.body = b, .path = m->path, .name = m->path,
+		.scope = { .model = x->m, .file = b->file, .body = b, .train = x->train, .diags = x->d },
+	};
+	int i = 0;
+
+	while (i < b->vars && strcmp(b->var[i].name, name) != 0)
+		i++;
+	if (i == b->vars)
+		return VQ_NONE;
+	f.scope.arg = f.arg = vq_arena_alloc(a, sizeof(*f.arg) * (size_t)(b->args + 1));
+	f.var = vq_arena_alloc(a, sizeof(*f.var) * (size_t)b->vars);
+	if (!set_args(x, &f, m->setting, m->settings, &giver) || !make_var(x, &f, i))
+		return VQ_NONE;
+	return f.var[i];
 }
 
 /* --- the call ------------------------------------------------------------- */

@@ -68,6 +68,11 @@ void vq_expand_name(struct expand *x, const struct frame *f, const char *name, v
  */
 void vq_expand_block(struct expand *x, const struct body *b, const struct setting *given, int count,
     struct scope *giver, const vq_id *in, const char *path, const char *name, int depth, vq_id *out);
+/*
+ * A parameter of a module that was not called yet; VQ_NONE when there is none of
+ * that name, or when its shape depends on the module's input.
+ */
+vq_id vq_expand_module_var(struct expand *x, const struct module *m, const char *name);
 /* All steps of a frame, whose inputs and numbers are there. */
 void vq_expand_steps(struct expand *x, struct frame *f, vq_id *out);
 

@@ -80,11 +80,47 @@ step_ref(struct expand *x, const struct frame *f, const struct ref *r)
 	return VQ_NONE;
 }
 
+/* A parameter whose own `if` does not hold, read by a step whose `if` does. */
+static vq_id
+absent_var(struct expand *x, const struct frame *f, const struct ref *r)
+{
+	int before = x->d->count;
+
+	vq_note(vq_error(x->d, VQ_CONFIG, &r->tree->at, "'%s' is not there: its `if` does not hold", r->tree->text),
+	    &f->body->var[r->index].at, "declared");
+	vq_expand_notes(x, before, NULL);
+	return VQ_NONE;
+}
+
+/* "emb.weight": a parameter of a module that was called, or can be made without. */
+static vq_id
+leaf_ref(struct expand *x, const struct frame *f, const struct ref *r)
+{
+	const char *text = r->tree->text, *name = vq_last_part(text);
+	int before = x->d->count;
+	vq_id leaf = vq_graph_find(x->g, text);
+	char *base;
+
+	if (leaf == VQ_NONE) {
+		base = vq_strndup(text, (size_t)(name - text - 1));
+		const struct module *m = vq_find_module(f->scope.file, base);
+		free(base);
+		if (m)
+			leaf = vq_expand_module_var(x, m, name);
+	}
+	if (leaf != VQ_NONE)
+		return vq_expand_current(x, leaf);
+	if (x->d->count == before)
+		vq_help(vq_error(x->d, VQ_CONFIG, &r->tree->at, "there is no tensor '%s' here", text),
+		    "a parameter whose shape depends on the module's input can be named after its first call");
+	vq_expand_notes(x, before, NULL);
+	return VQ_NONE;
+}
+
 vq_id
 vq_expand_ref(struct expand *x, const struct frame *f, const struct ref *r, enum vq_dtype dtype)
 {
-	vq_id leaf;
-	int before = x->d->count;
+	vq_id v;
 
 	switch (r->kind) {
 	case REF_NUMBER:
@@ -92,16 +128,12 @@ vq_expand_ref(struct expand *x, const struct frame *f, const struct ref *r, enum
 	case REF_INPUT:
 		return f->input[r->index];
 	case REF_VAR:
-		return vq_expand_current(x, f->var[r->index]);
+		v = f->var[r->index];
+		return v == VQ_NONE ? absent_var(x, f, r) : vq_expand_current(x, v);
 	case REF_STEP:
 		return step_ref(x, f, r);
 	case REF_LEAF:
-		if ((leaf = vq_graph_find(x->g, r->tree->text)) != VQ_NONE)
-			return vq_expand_current(x, leaf);
-		vq_help(vq_error(x->d, VQ_CONFIG, &r->tree->at, "there is no tensor '%s' here", r->tree->text),
-		    "the parameters of a module can be named after its first call");
-		vq_expand_notes(x, before, NULL);
-		break;
+		return leaf_ref(x, f, r);
 	}
 	return VQ_NONE;
 }

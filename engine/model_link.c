@@ -53,6 +53,7 @@ check_declared_numbers(struct linking *l)
 	for (int i = 0; i < b->vars; i++) {
 		check_numbers(l, b->var[i].shape);
 		check_numbers(l, b->var[i].init);
+		check_numbers(l, b->var[i].cond);
 	}
 }
 

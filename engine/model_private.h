@@ -47,12 +47,12 @@ struct arg {
 	bool used;
 };
 
-/* One axis of a pattern: a number that must stand there, a name to bind, or the
- * leading `...`. */
+/* One axis of a pattern: a number that must stand there, a name to bind, or
+ * `...` for any number of axes (`...rows` binds their product). */
 struct dim {
 	enum { DIM_NUMBER, DIM_NAME, DIM_REST } kind;
 	struct vq_range at;
-	int name;				/* DIM_NAME: index in body->size */
+	int name;				/* DIM_NAME, DIM_REST: index in body->size, or VQ_NONE */
 	const struct vq_tree *number;		/* DIM_NUMBER */
 };
 
@@ -62,6 +62,7 @@ struct pattern {
 	bool typed;
 	enum vq_dtype dtype;
 	int rank;				/* DIM_REST included */
+	int rest;				/* where DIM_REST stands, or VQ_NONE */
 	struct dim dim[VQ_MAX_RANK + 1];
 };
 
@@ -83,6 +84,7 @@ struct var {
 	enum vq_value_kind kind;		/* VQ_PARAM or VQ_STATE */
 	enum vq_dtype dtype;
 	const struct vq_tree *shape, *init;
+	const struct vq_tree *cond;		/* there only if this holds; NULL: always */
 	bool used;
 };
 

@@ -225,24 +225,31 @@ bind_size(struct reading *r, struct body *b, const char *name, const struct vq_r
 	return b->sizes++;
 }
 
-/* One axis: "n", "28", "$width", "$(...)", "...". */
+/* One axis: "n", "28", "$width", "$(...)"; or several: "...", "...rows". */
 static void
 read_dim(struct reading *r, struct body *b, struct pattern *p, const struct vq_tree *t)
 {
 	struct dim *dim = &p->dim[p->rank];
 	struct vq_number n;
+	bool rest = t->kind == VQ_TREE_SCALAR && strncmp(t->text, "...", 3) == 0;
 
-	if (t->kind != VQ_TREE_SCALAR || p->rank > VQ_MAX_RANK - (strcmp(t->text, "...") != 0)) {
+	if (t->kind != VQ_TREE_SCALAR || p->rank - (p->rest != VQ_NONE) >= VQ_MAX_RANK + rest) {
 		vq_error(r->d, VQ_CONFIG, &t->at, t->kind == VQ_TREE_SCALAR ? "more than %d axes" :
 		    "a size is wanted here (of at most %d)", VQ_MAX_RANK);
 		return;
 	}
 	*dim = (struct dim){ .at = t->at };
-	if (strcmp(t->text, "...") == 0) {
+	if (rest) {
 		dim->kind = DIM_REST;
-		if (p->rank > 0 || b->graph)
+		dim->name = VQ_NONE;
+		if (p->rest != VQ_NONE || b->graph)
 			vq_error(r->d, VQ_CONFIG, &t->at, b->graph ? "the axes of a graph's input must all be named"
-			    : "... stands for the leading axes: it comes first");
+			    : "... can stand for axes only once");
+		p->rest = p->rank;
+		if (t->text[3] != '\0' && !vq_is_name(t->text + 3))
+			vq_error(r->d, VQ_CONFIG, &t->at, "'%s' is no name for a size", t->text + 3);
+		else if (t->text[3] != '\0')
+			dim->name = bind_size(r, b, t->text + 3, &t->at);
 	} else if (vq_is_expr(t) || vq_number_parse(t->text, &n)) {
 		dim->kind = DIM_NUMBER;
 		dim->number = t;
@@ -301,6 +308,7 @@ read_port(struct reading *r, struct body *b, const struct vq_pair *in)
 
 	*port = (struct port){ .name = in->key->text, .at = in->key->at };
 	p->at = in->value->at;
+	p->rest = VQ_NONE;
 	want_name(in->key, "an input", r->d);
 	if (strchr(in->key->text, '.'))
 		vq_error(r->d, VQ_CONFIG, &in->key->at, "the name of an input has no dots");
@@ -322,8 +330,8 @@ read_port(struct reading *r, struct body *b, const struct vq_pair *in)
 static void
 read_var(struct reading *r, struct body *b, const struct vq_pair *p, enum vq_value_kind kind)
 {
-	static const char *const param_keys[] = { "shape", "init", "doc", NULL };
-	static const char *const state_keys[] = { "shape", "init", "doc", "dtype", NULL };
+	static const char *const param_keys[] = { "shape", "init", "if", "doc", NULL };
+	static const char *const state_keys[] = { "shape", "init", "if", "doc", "dtype", NULL };
 	struct var *v = &b->var[b->vars];
 	const char *what = kind == VQ_PARAM ? "a parameter" : "a state", *dtype;
 
@@ -333,6 +341,7 @@ read_var(struct reading *r, struct body *b, const struct vq_pair *p, enum vq_val
 	vq_check_keys(p->value, what, kind == VQ_PARAM ? param_keys : state_keys, r->d);
 	v->shape = vq_tree_get(p->value, "shape");
 	v->init = vq_tree_get(p->value, "init");
+	v->cond = vq_tree_get(p->value, "if");
 	dtype = word_of(r, vq_tree_get(p->value, "dtype"), "dtype");
 	if (dtype && kind == VQ_STATE && !vq_dtype_parse(dtype, &v->dtype))
 		vq_help(vq_error(r->d, VQ_CONFIG, &vq_tree_get(p->value, "dtype")->at, "there is no type '%s'", dtype),
