@@ -105,24 +105,21 @@ checksum(const struct vq_tensor *t, int n, const struct vq_meta *meta)
 
 /* --- writing -------------------------------------------------------------- */
 
-/* jansson answers NULL only without memory, or to what no caller here gives it. */
-static json_t *
-need(json_t *j)
+/* jansson answers NULL only without memory, or to what no caller here gives it:
+ * on to the handler of that. */
+static void *
+need(void *p)
 {
-	if (!j)
-		vq_alloc(SIZE_MAX);
-	return j;
+	return p ? p : vq_alloc(SIZE_MAX);
 }
 
 static void
 add_json(struct vq_text *t, const char *s)
 {
 	json_t *j = need(json_string(s));
-	char *text = json_dumps(j, JSON_ENCODE_ANY);
+	char *text = need(json_dumps(j, JSON_ENCODE_ANY));
 
 	json_decref(j);
-	if (!text)
-		vq_alloc(SIZE_MAX);
 	vq_text_put(t, text, strlen(text));
 	free(text);
 }

@@ -118,11 +118,13 @@ source_find(const struct vq_vars *v, const struct vq_graph *g, const char *name,
 
 	if (l && l->kind != VQ_PARAM && l->kind != VQ_STATE)
 		l = NULL;
-	if (!l && !x)
+	if (l)
+		*s = (struct source){ l->name, &l->type, &l->init };
+	else if (x)
+		*s = (struct source){ x->name, &x->type, &x->init };
+	else
 		return false;
-	*s = l ? (struct source){ l->name, &l->type, &l->init } : (struct source){ x->name, &x->type, &x->init };
-	if (x && x->loaded)
-		s->loaded = x;
+	s->loaded = x && x->loaded ? x : NULL;
 	return true;
 }
 
