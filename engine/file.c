@@ -3,6 +3,7 @@
  */
 #include "engine/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -15,6 +16,8 @@
 enum { NAMES = 100 };
 /* One write of more than 2 GB is cut short by the kernel anyway. */
 static const size_t piece = (size_t)1 << 30;
+/* Around the process and a number in the name of a temporary. */
+static const char temp_start[] = ".vqgraph-", temp_end[] = ".tmp";
 
 /* --- writing -------------------------------------------------------------- */
 
@@ -46,7 +49,7 @@ open_temp(struct vq_file *f, mode_t mode)
 	char *folder = folder_of(f->path);
 
 	for (int i = 0; i < NAMES; i++) {
-		f->temp = vq_asprintf("%s/.vqgraph-%ld-%d.tmp", folder, (long)getpid(), i);
+		f->temp = vq_asprintf("%s/%s%ld-%d%s", folder, temp_start, (long)getpid(), i, temp_end);
 		do
 			f->fd = open(f->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
 		while (f->fd < 0 && errno == EINTR);
@@ -184,6 +187,23 @@ vq_file_write(const char *path, const void *bytes, size_t n, struct vq_diags *d)
 	vq_file_begin(&f, path, n);
 	vq_file_put(&f, bytes, n);
 	return vq_file_end(&f, d);
+}
+
+void
+vq_file_sweep(const char *folder)
+{
+	DIR *dir = opendir(folder);
+	struct dirent *e;
+
+	while (dir && (e = readdir(dir)) != NULL) {
+		size_t n = strlen(e->d_name), end = strlen(temp_end);
+
+		if (n > end && strncmp(e->d_name, temp_start, strlen(temp_start)) == 0 &&
+		    strcmp(e->d_name + n - end, temp_end) == 0)
+			unlinkat(dirfd(dir), e->d_name, 0);
+	}
+	if (dir)
+		closedir(dir);
 }
 
 /* --- reading -------------------------------------------------------------- */

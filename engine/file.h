@@ -22,6 +22,9 @@ struct vq_file {
 void vq_file_begin(struct vq_file *f, const char *path, size_t size);
 void vq_file_put(struct vq_file *f, const void *bytes, size_t n);
 int  vq_file_end(struct vq_file *f, struct vq_diags *d);
+/* Removes the temporaries that killed processes left in a folder, which nobody else
+ * may be writing to. */
+void vq_file_sweep(const char *folder);
 
 /* Writes a whole file so that it is there entirely or not at all. */
 int vq_file_write(const char *path, const void *bytes, size_t n, struct vq_diags *d);

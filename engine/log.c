@@ -374,6 +374,16 @@ newest(const char *out)
 	return best;
 }
 
+/* Half a checkpoint may be large.  The lock says that nobody writes one now. */
+static void
+sweep(const struct vq_run *r)
+{
+	char *path = vq_run_path(r, "checkpoints");
+
+	vq_file_sweep(path);
+	free(path);
+}
+
 struct vq_run *
 vq_run_open(const char *out, const char *dir, struct vq_diags *d)
 {
@@ -398,6 +408,7 @@ vq_run_open(const char *out, const char *dir, struct vq_diags *d)
 		vq_run_close(r);
 		return NULL;
 	}
+	sweep(r);
 	return r;
 }
 

@@ -40,7 +40,8 @@ vq_number(double x, char buf[VQ_NUMBER])
 	buf[0] = '\0';
 	if (!isfinite(x))
 		return buf;
-	for (int digits = 1; digits <= 17; digits++) {
+	/* %g drops zeros at the end, so what needs fewer digits has them at the first try. */
+	for (int digits = 6; digits <= 17; digits = is_float || digits >= 15 ? digits + 1 : 15) {
 		snprintf(buf, VQ_NUMBER, "%.*g", digits, x);
 		if (is_float ? strtof(buf, NULL) == (float)x : strtod(buf, NULL) == x)
 			break;
@@ -338,12 +339,11 @@ csv_text(struct vq_text *t, const char *s)
 	vq_text_add(t, "\"");
 }
 
+/* As many digits as a float has: the file is for spreadsheets. */
 static void
 csv_number(struct vq_text *t, double x)
 {
-	char buf[VQ_NUMBER];
-
-	vq_text_add(t, ",%s", vq_number(x, buf));
+	vq_text_add(t, isfinite(x) ? ",%.9g" : ",", x);
 }
 
 static int

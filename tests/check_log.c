@@ -226,6 +226,18 @@ START_TEST(open_again)
 }
 END_TEST
 
+/* What a killed process left half written. */
+START_TEST(leftovers)
+{
+	vq_run_close(quiet_run());
+	ck_assert_int_eq(vq_file_write("runs/demo/checkpoints/.vqgraph-99999-0.tmp", "x", 1, NULL), 0);
+	ck_assert_int_eq(vq_file_write("runs/demo/checkpoints/last.safetensors", "x", 1, NULL), 0);
+	vq_run_close(vq_run_open("runs", NULL, NULL));
+	ck_assert_int_ne(access("runs/demo/checkpoints/.vqgraph-99999-0.tmp", F_OK), 0);
+	ck_assert_int_eq(access("runs/demo/checkpoints/last.safetensors", F_OK), 0);
+}
+END_TEST
+
 START_TEST(one_at_a_time)
 {
 	struct vq_diags d = { 0 };
@@ -571,6 +583,7 @@ main(void)
 	tcase_add_test(t, in_the_way);
 	tcase_add_test(t, env_grows);
 	tcase_add_test(t, open_again);
+	tcase_add_test(t, leftovers);
 	tcase_add_test(t, one_at_a_time);
 	tcase_add_test(t, rows);
 	tcase_add_test(t, numbers);
