@@ -486,8 +486,10 @@ finish(struct vq_model *m, const char *path, struct vq_tree *root, const struct 
 		vq_model_link_file(m, m->file[f], d);
 	if (d->total == before)
 		vq_model_walk(m, d);
-	if (d->total == before)
+	if (d->total == before) {
+		vq_model_flatten(m);
 		return m;
+	}
 	vq_model_free(m);
 	return NULL;
 }

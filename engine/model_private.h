@@ -26,6 +26,7 @@ struct body;
 
 struct let {
 	const char *name;
+	const char *flat;			/* its name in the flattened model */
 	struct vq_range at;
 	const struct vq_tree *tree;
 	struct file *file;
@@ -134,6 +135,7 @@ struct out {
 /* A block or a graph. */
 struct body {
 	const char *name;
+	const char *flat;			/* its name in the flattened model */
 	const char *doc;
 	struct file *file;
 	const struct vq_tree *tree;
@@ -154,6 +156,7 @@ struct body {
 	int outs;
 	enum { BODY_NEW, BODY_BUSY, BODY_DONE } walk;	/* looking for recursion */
 	bool owns;				/* it, or a block in it, has params or state */
+	bool reached;				/* from a graph or a module */
 };
 
 struct module {
@@ -261,6 +264,11 @@ void vq_help_near(struct vq_diag *e, const struct vq_suggest *s);
 void vq_model_link_file(struct vq_model *m, struct file *f, struct vq_diags *d);
 /* Blocks that contain themselves; which own parameters. */
 void vq_model_walk(struct vq_model *m, struct vq_diags *d);
+
+/* --- model_print.c -------------------------------------------------------- */
+
+/* Names for the flattened model, and which blocks it needs. */
+void vq_model_flatten(struct vq_model *m);
 
 /* --- model_callee.c ------------------------------------------------------- */
 

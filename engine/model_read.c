@@ -211,7 +211,9 @@ bind_size(struct reading *r, struct body *b, const char *name, const struct vq_r
 	const struct vq_range *first = taken(b, name);
 	const struct let *l = vq_find_let(r->f, name);
 
-	if (first == NULL && l != NULL)
+	/* In a block names hide those of the file, as args do.  In a graph it is a $ forgotten
+	 * (but in one of a flattened model, whose names were no neighbours when written). */
+	if (first == NULL && l != NULL && b->graph && strchr(b->name, '.') == NULL)
 		first = &l->at;
 	for (int i = 0; i < b->sizes; i++)
 		if (strcmp(b->size[i].name, name) == 0)
@@ -408,7 +410,7 @@ read_outs(struct reading *r, struct body *b)
 
 /* --- bodies --------------------------------------------------------------- */
 
-/* Names of tensors in one body must differ; so must names of numbers. */
+/* Names of tensors in one body must differ. */
 static void
 check_body_names(struct reading *r, const struct body *b)
 {
@@ -424,12 +426,6 @@ check_body_names(struct reading *r, const struct body *b)
 		else
 			vq_note(vq_error(r->d, VQ_CONFIG, at[n], "'%s' is declared twice", name),
 			    at[vq_names_get(&seen, name)], "the first one");
-	}
-	for (int i = 0; i < b->args; i++) {
-		const struct let *l = vq_find_let(r->f, b->arg[i].name);
-		if (l != NULL)
-			vq_note(vq_error(r->d, VQ_CONFIG, &b->arg[i].at, "arg %s would hide a number of this file",
-			    l->name), &l->at, "the `let` of that name");
 	}
 	free(at);
 	vq_names_free(&seen);
