@@ -25,7 +25,8 @@ struct vq_summary {
 	const struct vq_graph *g;
 	struct vq_row *row;
 	int rows;
-	int *row_of;			/* by node: the deepest row; VQ_NONE for a pass's own */
+	int *row_of;			/* by node: the deepest row */
+	int updates;			/* the row of what the engine adds by itself; VQ_NONE: none */
 	struct vq_arena arena;
 	int64_t params, state;
 	double flops, backward_flops;
@@ -34,7 +35,7 @@ struct vq_summary {
 /* By steps, collapsed to those that hold nothing but ops; all_nodes: each node a row. */
 void vq_summary_make(struct vq_summary *s, const struct vq_graph *g, bool all_nodes);
 void vq_summary_free(struct vq_summary *s);
-/* The shown row that holds the node, VQ_NONE for a pass's own. */
+/* The shown row that holds the node. */
 int vq_summary_shown(const struct vq_summary *s, int node);
 
 /* --- formats --------------------------------------------------------------- */

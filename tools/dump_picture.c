@@ -30,7 +30,6 @@ struct maker {
 	const struct vq_dump *d;
 	struct vq_summary s;
 	int *box_of;		/* by row, forward, then by row, backward; VQ_NONE */
-	int other;		/* box of what passes added: updates */
 	int *maker_of;		/* by value: the box it comes from, VQ_NONE for leaves that are not drawn */
 };
 
@@ -79,7 +78,7 @@ box_of_row(struct maker *m, int row, bool backward)
 
 	if (*slot != VQ_NONE)
 		return *slot;
-	*slot = vq_picture_box(m->p, backward ? VQ_BOX_BACKWARD : VQ_BOX_STEP);
+	*slot = vq_picture_box(m->p, row == m->s.updates ? VQ_BOX_UPDATE : backward ? VQ_BOX_BACKWARD : VQ_BOX_STEP);
 	b = &m->p->box[*slot];
 	b->title = vq_arena_strdup(&m->p->arena, r->path);
 	b->what = strcmp(r->what, r->path) == 0 && !backward ? "" :
@@ -95,14 +94,7 @@ box_of_node(struct maker *m, int node)
 {
 	int row = vq_summary_shown(&m->s, node);
 
-	if (row != VQ_NONE)
-		return box_of_row(m, row, m->d->g->node[node].backward);
-	if (m->other == VQ_NONE) {
-		m->other = vq_picture_box(m->p, VQ_BOX_UPDATE);
-		m->p->box[m->other].title = "updates";
-		m->p->box[m->other].what = "optimizer";
-	}
-	return m->other;
+	return box_of_row(m, row, row != m->s.updates && m->d->g->node[node].backward);
 }
 
 static void
@@ -147,7 +139,7 @@ void
 vq_picture_make(struct vq_picture *p, const struct vq_dump *d)
 {
 	const struct vq_graph *g = d->g;
-	struct maker m = { .p = p, .d = d, .other = VQ_NONE };
+	struct maker m = { .p = p, .d = d };
 
 	*p = (struct vq_picture){ 0 };
 	vq_summary_make(&m.s, g, d->all_nodes);

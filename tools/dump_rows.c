@@ -16,14 +16,17 @@ short_name(const char *path, const char *parent)
 	return n > 0 && strncmp(path, parent, n) == 0 && path[n] == '.' ? path + n + 1 : path;
 }
 
-/* Rows of the steps: one for each origin. */
+/* Rows of the steps: one for each origin, and one for what the engine adds by itself. */
 static void
 rows_of_origins(struct vq_summary *s)
 {
 	const struct vq_graph *g = s->g;
 
-	s->rows = g->origins;
-	s->row = vq_alloc_array((size_t)g->origins + 1, sizeof(*s->row));
+	s->rows = g->origins + 1;
+	s->updates = g->origins;
+	s->row = vq_alloc_array((size_t)s->rows, sizeof(*s->row));
+	s->row[s->updates] = (struct vq_row){ .name = "updates", .path = "updates", .what = "optimizer",
+	    .parent = VQ_NONE, .first = VQ_NONE, .out = VQ_NONE };
 	for (int i = 0; i < g->origins; i++) {
 		const struct vq_origin *o = &g->origin[i];
 		const char *above = o->parent == VQ_NONE ? "" : s->row[o->parent].path;
@@ -37,7 +40,7 @@ rows_of_origins(struct vq_summary *s)
 		s->row[i].depth = o->parent == VQ_NONE ? 0 : s->row[o->parent].depth + 1;
 	}
 	for (int i = 0; i < g->nodes; i++)
-		s->row_of[i] = g->node[i].origin;
+		s->row_of[i] = g->node[i].origin == VQ_NONE ? s->updates : g->node[i].origin;
 }
 
 /* Rows of the nodes. */
@@ -87,9 +90,50 @@ count_node(struct vq_summary *s, int i, bool *seen)
 		*(n->backward ? &row->backward_flops : &row->flops) += flops;
 		if (row->first == VQ_NONE)
 			row->first = i;
-		if (!n->backward)
-			row->out = n->out;
+		if (!n->backward && r != s->updates)
+			row->out = n->out;	/* unless something else goes out of it */
 	}
+}
+
+static bool
+is_within(const struct vq_summary *s, int row, int outer)
+{
+	while (row != VQ_NONE && row != outer)
+		row = s->row[row].parent;
+	return row == outer;
+}
+
+/* A value that is read in row `reader` (VQ_NONE: by the caller of the graph) goes out of
+ * the rows around its node that the reader is not in; the largest stands for them. */
+static void
+note_use(struct vq_summary *s, vq_id v, int reader)
+{
+	const struct vq_node *n = vq_node_of(s->g, v);
+	double bytes = (double)vq_type_bytes(vq_type_at(s->g, v));
+
+	for (int r = n && !n->backward ? s->row_of[n - s->g->node] : VQ_NONE; r != VQ_NONE; r = s->row[r].parent) {
+		if (is_within(s, reader, r))
+			return;
+		if (bytes <= s->row[r].bytes || r == s->updates)
+			continue;
+		s->row[r].bytes = bytes;
+		s->row[r].out = v;
+	}
+}
+
+static void
+find_outputs(struct vq_summary *s)
+{
+	const struct vq_graph *g = s->g;
+
+	for (int i = 0; i < g->nodes; i++)
+		for (int j = 0; j < g->node[i].nin && !g->node[i].backward; j++)
+			note_use(s, g->node[i].in[j], s->row_of[i]);
+	for (int i = 0; i < g->outputs; i++)
+		note_use(s, g->output[i].value, VQ_NONE);
+	for (int i = 0; i < s->rows; i++)
+		if (s->row[i].out != VQ_NONE)
+			s->row[i].bytes = (double)vq_type_bytes(vq_type_at(g, s->row[i].out));
 }
 
 /* A row is shown when it is at the top, or its block holds other blocks. */
@@ -123,7 +167,7 @@ vq_summary_make(struct vq_summary *s, const struct vq_graph *g, bool all_nodes)
 {
 	bool *seen = vq_alloc_array((size_t)g->values + 1, sizeof(*seen));
 
-	*s = (struct vq_summary){ .g = g };
+	*s = (struct vq_summary){ .g = g, .updates = VQ_NONE };
 	s->row_of = vq_alloc_array((size_t)g->nodes + 1, sizeof(*s->row_of));
 	if (all_nodes)
 		rows_of_nodes(s);
@@ -131,9 +175,7 @@ vq_summary_make(struct vq_summary *s, const struct vq_graph *g, bool all_nodes)
 		rows_of_origins(s);
 	for (int i = 0; i < g->nodes; i++)
 		count_node(s, i, seen);
-	for (int i = 0; i < s->rows; i++)
-		if (s->row[i].out != VQ_NONE)
-			s->row[i].bytes = (double)vq_type_bytes(vq_type_at(g, s->row[i].out));
+	find_outputs(s);
 	if (!all_nodes)
 		choose_shown(s);
 	s->params = vq_graph_elements(g, VQ_PARAM);

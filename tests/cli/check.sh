@@ -39,7 +39,8 @@ err "similar name: fuse"
 run 0 dump linear.yaml --plan
 out "arena"
 run 0 dump linear.yaml --origins
-out "linear.yaml:18:9"
+out "from affine d.affine.0, linear.yaml:10:10"
+out "in double d, linear.yaml:19:10"
 run 0 dump linear.yaml --format json
 out '"graphs": ['
 run 0 dump linear.yaml --format svg --out model.svg

@@ -21,15 +21,17 @@ trap 'rm -rf "$folder"' EXIT
 cd "$folder" || exit 99
 failures=0
 last=
+told=
 
 # No colour, no settings of the caller's.
 unset VQGRAPH_DATA VQGRAPH_ISA NO_COLOR
 export VQGRAPH_GRAPHS="$src/graphs" OMP_NUM_THREADS=1 HOME="$folder"
 
 fail() {
-	echo "FAIL: $last"
+	[ "$last" = "$told" ] || echo "FAIL: $last"
 	echo "      $1"
-	sed 's/^/      | /' "$folder/.err" | head -n 12
+	[ "$last" = "$told" ] || sed 's/^/      | /' "$folder/.err" | head -n 12
+	told=$last
 	failures=$((failures + 1))
 }
 

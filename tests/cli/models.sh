@@ -7,7 +7,7 @@ let:
 blocks:
   double:
     in: {x: [n, c]}
-    params: {w: {shape: [$c], init: 1}}
+    params: {w: {shape: [$c], init: ones}}
     steps:
       - {mul: {a: x, b: w}, as: weighted}
       - {affine: {x: weighted, scale: $scale}}
