@@ -30,7 +30,8 @@ enum { STRIDE_MAX = 64, PAD_MAX = 4096, DILATION_MAX = 1024 };
 	VQ_INTS(struct conv, stride, "1", 1, STRIDE_MAX, 1, 2, "step of the window: both axes, or vertical, horizontal"), \
 	VQ_INTS(struct conv, pad, "0", 0, PAD_MAX, 1, 4, \
 	    "zeros around x: all sides, or vertical, horizontal, or top, bottom, left, right"), \
-	VQ_INTS(struct conv, dilation, "1", 1, DILATION_MAX, 1, 2, "step inside the window: both axes, or vertical, horizontal"), \
+	VQ_INTS(struct conv, dilation, "1", 1, DILATION_MAX, 1, 2, \
+	    "step inside the window: both axes, or vertical, horizontal"), \
 	VQ_INT(struct conv, groups, "1", 1, 1 << 20, "channels are cut into so many groups that do not mix")
 
 static const struct vq_param params[] = { GEOMETRY, VQ_PARAMS_END };

@@ -8,6 +8,7 @@
 #include <omp.h>
 #include <string.h>
 
+#include "ops/kernels/conv_thin.h"
 #include "ops/kernels/conv_window.h"
 
 enum {
@@ -264,8 +265,6 @@ correlate(const struct vq_call *call, const struct vq_conv *v, bool adjoint)
 	struct vq_epilogue end;
 	struct corr r;
 
-	if (v->n == 0)
-		return;
 	corr_plan(&r, v, adjoint, call->threads, call->scratch);
 	corr_tables(&r);
 	vq_epilogue_of(&end, call);
@@ -287,26 +286,38 @@ correlate(const struct vq_call *call, const struct vq_conv *v, bool adjoint)
 	}
 }
 
-void
-vq_conv_forward(const struct vq_call *c, const struct vq_conv *v)
+static void
+run(const struct vq_call *c, const struct vq_conv *v, bool adjoint)
 {
-	correlate(c, v, false);
+	if (v->n == 0)
+		return;
+	if (vq_conv_thin_fits(v, adjoint))
+		vq_conv_thin(c, v, adjoint);
+	else
+		correlate(c, v, adjoint);
 }
+
+static size_t
+scratch(const struct vq_conv *v, bool adjoint, int threads)
+{
+	if (v->n == 0)
+		return 0;
+	if (vq_conv_thin_fits(v, adjoint))
+		return vq_conv_thin_scratch(v, adjoint, threads);
+	return corr_plan(&(struct corr){ 0 }, v, adjoint, threads, NULL);
+}
+
+void vq_conv_forward(const struct vq_call *c, const struct vq_conv *v) { run(c, v, false); }
+void vq_conv_input(const struct vq_call *c, const struct vq_conv *v) { run(c, v, true); }
 
 size_t
 vq_conv_forward_scratch(const struct vq_conv *v, int threads)
 {
-	return v->n ? corr_plan(&(struct corr){ 0 }, v, false, threads, NULL) : 0;
-}
-
-void
-vq_conv_input(const struct vq_call *c, const struct vq_conv *v)
-{
-	correlate(c, v, true);
+	return scratch(v, false, threads);
 }
 
 size_t
 vq_conv_input_scratch(const struct vq_conv *v, int threads)
 {
-	return v->n ? corr_plan(&(struct corr){ 0 }, v, true, threads, NULL) : 0;
+	return scratch(v, true, threads);
 }
