@@ -26,6 +26,7 @@ struct dumper {
 	struct vq_model *m;
 	struct vq_text out;
 	json_t *list;
+	json_t *stage;		/* of --stage, as JSON */
 };
 
 /* --- making the graph ------------------------------------------------------ */
@@ -89,6 +90,8 @@ expand_stage(struct dumper *u, const char *name, int64_t *batch)
 		return NULL;
 	if (vq_train_read(u->m, i, &t, &u->c->d) == 0) {
 		*batch = u->o->batch ? u->o->batch : t.data.batch;
+		json_decref(u->stage);
+		u->stage = vq_dump_stage_json(&t);
 		g = vq_train_graph(u->m, &t, *batch, (1u << t.updates) - 1, true, &u->c->d);
 	}
 	vq_train_free(&t);
@@ -138,7 +141,7 @@ dump_formatted(struct dumper *u, struct vq_graph *g, const char *name, int64_t b
 	int64_t again;
 	struct vq_graph *twin = wants_plan ? make(u, name, &again) : NULL;
 	struct vq_compile how = { 0 };
-	struct vq_dump d = { .g = g, .name = name, .batch = batch, .all_nodes = o->nodes,
+	struct vq_dump d = { .g = g, .name = name, .batch = batch, .stage = u->stage, .all_nodes = o->nodes,
 	    .mode = o->stage ? "step" : o->grad ? "gradient" : o->train ? "train" : "eval",
 	    .color = u->c->color_out && !o->out, .plan = twin ? vq_compile(twin, &how, &u->c->d) : NULL };
 
@@ -270,6 +273,7 @@ run(struct vq_cli *c, void *options)
 	if (!c->d.count)
 		vq_tool_write(c, u.o->out, &u.out);
 	json_decref(u.list);
+	json_decref(u.stage);
 	vq_text_free(&u.out);
 	return (int)vq_diags_status(&c->d);
 }

@@ -4,6 +4,7 @@
 #ifndef VQ_TOOLS_DUMP_H
 #define VQ_TOOLS_DUMP_H
 
+#include "engine/stage.h"
 #include "tools/tool.h"
 
 /* A step of a model file, or one node; blocks stand before what they hold. */
@@ -46,6 +47,7 @@ struct vq_dump {
 	const struct vq_plan *plan;	/* of the same graph, compiled */
 	const char *name, *mode;	/* mode: "eval", "train", "gradient", "step" */
 	int64_t batch;			/* 0: no such size */
+	json_t *stage;			/* what vq_dump_stage_json says of it, or NULL */
 	bool all_nodes;
 	bool color;
 };
@@ -54,6 +56,7 @@ void vq_dump_table(const struct vq_dump *d, struct vq_text *out);
 void vq_dump_dot(const struct vq_dump *d, struct vq_text *out);
 void vq_dump_svg(const struct vq_dump *d, struct vq_text *out);
 json_t *vq_dump_json(const struct vq_dump *d);
+json_t *vq_dump_stage_json(const struct vq_train *t);
 void vq_dump_origins(const struct vq_graph *g, struct vq_text *out);
 
 /* --- pictures -------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 /*
  * dump_json -- a graph as JSON; tools/README.md describes it
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +9,31 @@
 #include "tools/dump.h"
 
 static const char *const kind_names[] = { "input", "param", "state", "const", "computed" };
+
+/* JSON has no infinities: those are text. */
+static json_t *
+number_json(double x)
+{
+	if (isfinite(x))
+		return json_real(x);
+	return json_string(isnan(x) ? "nan" : x > 0 ? "inf" : "-inf");
+}
+
+/* A scalar, or the list of all elements in order. */
+static json_t *
+constant_json(const struct vq_value *val)
+{
+	struct vq_view view = { (void *)(uintptr_t)val->constant, &val->type };
+	int64_t n = vq_shape_count(&val->type.shape);
+	json_t *list;
+
+	if (val->type.shape.rank == 0)
+		return number_json(vq_get(&view, 0));
+	list = json_array();
+	for (int64_t i = 0; i < n; i++)
+		json_array_append_new(list, number_json(vq_get(&view, i)));
+	return list;
+}
 
 static json_t *
 value_json(const struct vq_graph *g, vq_id v)
@@ -23,18 +49,20 @@ value_json(const struct vq_graph *g, vq_id v)
 		json_object_set_new(j, "name", vq_json_text(val->name));
 	if (val->kind == VQ_COMPUTED)
 		json_object_set_new(j, "node", json_integer(val->node));
+	if (val->kind == VQ_CONST)
+		json_object_set_new(j, "value", constant_json(val));
 	return j;
 }
 
 static json_t *
-params_json(const struct vq_node *n)
+params_json(const struct vq_param *p, const void *from)
 {
 	json_t *j = json_object();
 
-	for (const struct vq_param *p = n->op->params; p && p->name; p++) {
+	for (; p && p->name; p++) {
 		struct vq_text t = { 0 };
 
-		vq_param_print(p, n->params, &t);
+		vq_param_print(p, from, &t);
 		json_object_set_new(j, p->name, vq_json_text(t.s ? t.s : ""));
 		vq_text_free(&t);
 	}
@@ -62,7 +90,7 @@ node_json(const struct vq_graph *g, int i)
 	json_object_set_new(j, "op", json_string(n->op->name));
 	json_object_set_new(j, "in", ids_json(n->in, n->nin));
 	json_object_set_new(j, "out", out);
-	json_object_set_new(j, "params", params_json(n));
+	json_object_set_new(j, "params", params_json(n->op->params, n->params));
 	json_object_set_new(j, "flops", json_real(vq_node_flops(g, i)));
 	json_object_set_new(j, "bytes", json_real(vq_node_bytes(g, i)));
 	json_object_set_new(j, "backward", json_boolean(n->backward));
@@ -75,6 +103,40 @@ node_json(const struct vq_graph *g, int i)
 			json_object_set_new(j, "line", json_integer(o->at.line));
 		}
 	}
+	return j;
+}
+
+static json_t *
+names_json(const char *const *name, int n)
+{
+	json_t *list = json_array();
+
+	for (int i = 0; i < n; i++)
+		json_array_append_new(list, vq_json_text(name[i]));
+	return list;
+}
+
+json_t *
+vq_dump_stage_json(const struct vq_train *t)
+{
+	json_t *j = json_object(), *updates = json_array();
+
+	for (int i = 0; i < t->updates; i++) {
+		const struct vq_update *u = &t->update[i];
+		json_t *k = json_object();
+
+		json_object_set_new(k, "minimize", vq_json_text(u->minimize));
+		json_object_set_new(k, "train", names_json(u->train, u->trains));
+		json_object_set_new(k, "optimizer", json_string(u->optimizer->name));
+		json_object_set_new(k, "params", params_json(u->optimizer->params, &u->opt));
+		json_object_set_new(k, "clip", json_real(u->clip));
+		json_object_set_new(k, "accumulate", json_integer(u->accumulate));
+		json_object_set_new(k, "from", json_integer(u->from));
+		json_array_append_new(updates, k);
+	}
+	json_object_set_new(j, "graph", vq_json_text(t->graph));
+	json_object_set_new(j, "updates", updates);
+	json_object_set_new(j, "average", json_real(t->average));
 	return j;
 }
 
@@ -139,6 +201,8 @@ vq_dump_json(const struct vq_dump *d)
 	json_object_set_new(top, "name", vq_json_text(d->name));
 	json_object_set_new(top, "mode", json_string(d->mode));
 	json_object_set_new(top, "batch", d->batch > 0 ? json_integer(d->batch) : json_null());
+	if (d->stage)
+		json_object_set(top, "stage", d->stage);
 	json_object_set_new(top, "steps", steps_json(d, &s));
 	json_object_set_new(top, "values", values);
 	json_object_set_new(top, "nodes", nodes);

@@ -3,6 +3,7 @@
  */
 #include "tools/eval.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -261,10 +262,27 @@ give_inputs(struct eval *e)
 
 /* --- results --------------------------------------------------------------- */
 
-static int
+/* ", "name": value" with as many digits as the type has; null when it is not finite. */
+static void
+add_scalar(struct vq_text *t, const char *label, const struct vq_view *v)
+{
+	json_t *name = vq_json_text(label);
+	char *quoted = json_dumps(name, JSON_ENCODE_ANY);
+	double x = vq_get(v, 0);
+
+	vq_text_add(t, "%s%s: ", t->len ? ", " : "{", quoted);
+	if (isfinite(x))
+		vq_text_add(t, "%.*g", v->type->dtype == VQ_F32 ? 9 : 17, x);
+	else
+		vq_text_add(t, "null");
+	free(quoted);
+	json_decref(name);
+}
+
+static void
 write_results(struct eval *e)
 {
-	json_t *scalars = json_object();
+	struct vq_text scalars = { 0 };
 
 	for (int i = 0; i < e->wants; i++) {
 		const struct wanted *w = &e->want[i];
@@ -273,14 +291,13 @@ write_results(struct eval *e)
 		if (!vq_plan_output(e->plan, w->output, &view))
 			vq_bug("output %s was lost", w->output);
 		if (strcmp(w->path, "-") == 0)
-			json_object_set_new(scalars, w->label, vq_json_real(vq_get(&view, 0)));
+			add_scalar(&scalars, w->label, &view);
 		else if (vq_npy_write(w->path, &view, &e->c->d) < 0)
 			break;
 	}
-	if (json_object_size(scalars) > 0)
-		return vq_tool_json(e->c, scalars, false);
-	json_decref(scalars);
-	return 0;
+	if (scalars.len > 0)
+		printf("%s}\n", scalars.s);
+	vq_text_free(&scalars);
 }
 
 static int
@@ -312,7 +329,8 @@ evaluate(struct eval *e)
 	if (give_inputs(e) < 0)
 		return -1;
 	vq_plan_run(e->plan, (uint64_t)o->seed, 0);
-	return write_results(e) < 0 ? -1 : save(e, o->save_after);
+	write_results(e);
+	return e->c->d.count ? -1 : save(e, o->save_after);
 }
 
 static void

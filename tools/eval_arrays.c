@@ -173,6 +173,11 @@ learn_sizes(struct vq_cli *c, const struct vq_array *a, const char *const *axis,
 
 			if (strcmp(axis[i], out[k].name) != 0)
 				continue;
+			if (dim < 1) {
+				vq_error(&c->d, VQ_DATA, NULL, "input %s: there is nothing in %s, which is %s",
+				    a->name, a->path, vq_type_str(&a->type, type));
+				return;
+			}
 			if (from[k] && out[k].value != dim) {
 				vq_error(&c->d, VQ_DATA, NULL,
 				    "size %s is %lld by %s, and %lld by axis %d of input %s (%s)",

@@ -87,6 +87,20 @@ end_of(const struct vq_tree *blocks, int i, const char *text)
 	return end;
 }
 
+/* The block's `also`: a list of words. */
+static const char *const *
+names_of(struct vq_arena *a, const struct vq_tree *block)
+{
+	const struct vq_tree *list = block->kind == VQ_TREE_MAP ? vq_tree_get(block, "also") : NULL;
+	int n = list && list->kind == VQ_TREE_LIST ? list->count : 0, k = 0;
+	const char **names = vq_arena_alloc(a, ((size_t)n + 1) * sizeof(*names));
+
+	for (int i = 0; i < n; i++)
+		if (list->item[i].value->kind == VQ_TREE_SCALAR)
+			names[k++] = list->item[i].value->text;
+	return names;
+}
+
 static void
 take_blocks(const struct file *f, const struct vq_tree *blocks)
 {
@@ -101,6 +115,7 @@ take_blocks(const struct file *f, const struct vq_tree *blocks)
 			.name = key->text,
 			.doc = doc && doc->kind == VQ_TREE_SCALAR ? doc->text :
 			    comment_above(&l->arena, f->source->text, key->at.line),
+			.also = names_of(&l->arena, tree),
 			.file = f->name,
 			.text = lines_of(&l->arena, f->source->text, &key->at,
 			    end_of(blocks, i, f->source->text)),

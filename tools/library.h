@@ -9,6 +9,7 @@
 struct vq_library_block {
 	const char *name;
 	const char *doc;	/* its `doc`, or the comment above it in one line; "" without either */
+	const char *const *also;	/* names people type instead, NULL-terminated */
 	const char *file;	/* "lib/nn.yaml" */
 	const char *text;	/* its lines, unindented, each ended */
 	const struct vq_tree *tree;

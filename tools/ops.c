@@ -200,7 +200,7 @@ collect(struct items *l, const struct vq_library *lib, bool internal)
 			    .op = *op });
 	for (int i = 0; i < lib->count; i++)
 		add_item(l, (struct item){ "block", lib->block[i].name, lib->block[i].doc,
-		    .block = &lib->block[i] });
+		    .also = lib->block[i].also, .block = &lib->block[i] });
 	for (const struct vq_optimizer *o = vq_optimizers; o->name; o++)
 		add_item(l, (struct item){ "optimizer", o->name, o->doc, o->params, o->also });
 	for (const struct vq_schedule *s = vq_schedules; s->name; s++)

@@ -21,6 +21,16 @@ out '"loss": 60.6666'
 out '"total": 42'
 quiet
 
+printf 'vqgraph: 1\ngraphs:\n  f:\n    in:\n      x: f64[n]\n    steps: [{exp: {x: x}}, {sum: {}, as: s}]\n    out: [s]\n' >f64.yaml
+run 0 eval f64.yaml --input x=three.npy
+out '{"s": 30.19287485057736'
+npy zero.npy '|u1' '(0,)' ''
+run 4 eval f64.yaml --input x=zero.npy
+err "there is nothing in zero.npy, which is u8[0]"
+npy big.npy '<f8' '(1,)' '\000\000\000\000\000\000\360\177'
+run 0 eval f64.yaml --input x=big.npy
+out '{"s": null}'
+
 # What is not needed need not be given.
 run 0 eval linear.yaml --input x=x.npy --output total=-
 out '{"total": 42'

@@ -16,6 +16,10 @@ case $vqgraph in
 /*) ;;
 *) vqgraph=$PWD/$vqgraph ;;
 esac
+if [ ! -x "$vqgraph" ]; then
+	echo "$vqgraph is not there"
+	exit 99
+fi
 folder=$(mktemp -d "${TMPDIR:-/tmp}/vqgraph-test.XXXXXX") || exit 99
 trap 'rm -rf "$folder"' EXIT
 cd "$folder" || exit 99

@@ -17,6 +17,10 @@ out "learning rate"
 run 0 ops digits
 run 2 ops sofmax
 err "did you mean softmax?"
+run 0 ops conv
+out "a block of lib/nn.yaml"
+run 2 ops Conv2D
+err "did you mean conv?"
 run 2 ops qqqqqq
 err "\`vqgraph ops\` lists them"
 run 0 ops softmax --json
