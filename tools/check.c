@@ -133,13 +133,22 @@ print_table(const struct check *k)
 	vq_text_free(&out);
 }
 
+/* The lines of the passes without the first, which is where expanding was done already. */
+static const char *
+after_expand(const struct result *r)
+{
+	const char *s = r->passes.s ? r->passes.s : "";
+
+	return strncmp(s, "expand", 6) == 0 ? s + strcspn(s, "\n") + 1 : s;
+}
+
 static void
 print_times(const struct check *k)
 {
 	printf("\nread and validate %8.3f ms\n", 1e3 * k->load_s);
 	for (int i = 0; i < k->results; i++)
-		printf("%s, %s\nfirst      %8.3f ms\n%s", k->result[i].name, k->result[i].mode,
-		    1e3 * k->result[i].expand_s, k->result[i].passes.s);
+		printf("%s, %s\nexpand     %8.3f ms\n%s", k->result[i].name, k->result[i].mode,
+		    1e3 * k->result[i].expand_s, after_expand(&k->result[i]));
 }
 
 static json_t *
@@ -147,8 +156,8 @@ times_of(const struct result *r)
 {
 	json_t *ms = json_object();
 
-	json_object_set_new(ms, "first", json_real(1e3 * r->expand_s));
-	for (const char *s = r->passes.s; s && *s; s += strcspn(s, "\n") + 1) {
+	json_object_set_new(ms, "expand", json_real(1e3 * r->expand_s));
+	for (const char *s = after_expand(r); *s; s += strcspn(s, "\n") + 1) {
 		char name[32];
 		double x;
 
