@@ -184,11 +184,13 @@ write_window(struct vq_trainer *s)
 static void
 describe(const struct vq_trainer *s, const char *const *name, const double *value, int n, struct vq_text *out)
 {
-	for (int i = 0; i < s->metrics; i++)
+	int metrics = n - 2 * s->t->ncodes;
+
+	for (int i = 0; i < metrics; i++)
 		vq_text_add(out, "%s%s %.4g", i ? "  " : "", name[i], value[i]);
-	for (int c = 0; c < s->t->ncodes && s->metrics + 2 * c + 1 < n; c++)
-		vq_text_add(out, "  codes %.0f/%lld ppl %.0f", value[s->metrics + 2 * c],
-		    (long long)s->t->codes[c].size, value[s->metrics + 2 * c + 1]);
+	for (int c = 0; c < s->t->ncodes; c++)
+		vq_text_add(out, "  codes %.0f/%lld ppl %.0f", value[metrics + 2 * c],
+		    (long long)s->t->codes[c].size, value[metrics + 2 * c + 1]);
 }
 
 static void
@@ -219,10 +221,10 @@ show_progress(struct vq_trainer *s)
 
 /* A codebook of which little is used is named, with what helps. */
 static void
-warn_of_collapse(struct vq_trainer *s, const double *value)
+warn_of_collapse(struct vq_trainer *s, const double *use)
 {
 	for (int c = 0; c < s->t->ncodes; c++) {
-		double used = value[s->metrics + 2 * c], size = (double)s->t->codes[c].size;
+		double used = use[2 * c], size = (double)s->t->codes[c].size;
 		if (used >= 0.25 * size)
 			continue;
 		vq_run_say(s->r->run, "%s: only %.0f of %.0f codes are in use (codebook collapse); "
@@ -321,10 +323,10 @@ end_epoch(struct vq_trainer *s, bool *stop)
 	char label[32];
 	int n = vq_sums_read(s, &s->epoch, name, value), error = 0;
 
-	if (s->window.sum[s->metrics] > 0)
+	if (s->window.sum[1] > 0)	/* steps since the last row */
 		error = write_window(s);
 	describe(s, name, value, n, &text);
-	warn_of_collapse(s, value);
+	warn_of_collapse(s, value + n - 2 * s->t->ncodes);
 	if (s->t->validate.source && error == 0) {
 		n = vq_trainer_validate(s, name, value);
 		vq_text_add(&text, "  | val ");

@@ -49,7 +49,7 @@ vq_trainer_validate(struct vq_trainer *s, const char **name, double *value)
 	int64_t batch = s->t->validate.batch < s->val->count ? s->t->validate.batch : s->val->count, n;
 	struct vq_loader *l = vq_loader_new(s->val, batch, false, true, s->r->seed);
 	const void *field[VQ_MAX_FIELDS];
-	struct vq_sums sums = { .sum = vq_alloc_array((size_t)s->metrics + 1, sizeof(double)) };
+	struct vq_sums sums = { .sum = vq_alloc_array(2 * (size_t)s->metrics, sizeof(double)) };
 
 	for (int c = 0; c < s->t->ncodes; c++)
 		sums.hits[c] = vq_alloc_array((size_t)s->t->codes[c].size, sizeof(int64_t));

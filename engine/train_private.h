@@ -11,7 +11,7 @@ enum { VQ_MAX_VARIANTS = 2 * (VQ_MAX_UPDATES + 1), VQ_MAX_COLUMNS = VQ_MAX_REPOR
 
 /* Sums over some steps, kept as variables so that a checkpoint has them. */
 struct vq_sums {
-	double *sum;			/* by metric, then the number of samples */
+	double *sum;			/* by metric: sum over samples, number of samples */
 	int64_t *hits[VQ_MAX_CODES];	/* by code: how often */
 };
 
@@ -66,8 +66,8 @@ int  vq_sums_open(struct vq_trainer *s, struct vq_sums *u, const char *what);
 void vq_sums_add(const struct vq_trainer *s, struct vq_sums *u, const struct vq_plan *p, int64_t samples);
 void vq_sums_clear(const struct vq_trainer *s, struct vq_sums *u);
 void vq_sums_names(struct vq_trainer *s);
-/* Means, then codes_used and perplexity of each codebook; returns how many.  Names
- * live as long as the trainer's stage. */
+/* Means of the metrics that there were, then codes_used and perplexity of each
+ * codebook: the last 2 * ncodes.  Returns how many; names live as long as the stage. */
 int  vq_sums_read(const struct vq_trainer *s, const struct vq_sums *u, const char **name, double *value);
 double vq_metric_find(const char *const *name, const double *value, int n, const char *wanted);
 

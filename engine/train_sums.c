@@ -33,7 +33,7 @@ vq_sums_open(struct vq_trainer *s, struct vq_sums *u, const char *what)
 {
 	char part[64];
 
-	u->sum = stage_var(s, what, VQ_F64, s->metrics + 1);
+	u->sum = stage_var(s, what, VQ_F64, 2 * s->metrics);
 	for (int c = 0; c < s->t->ncodes; c++) {
 		snprintf(part, sizeof(part), "%s.codes.%d", what, c);
 		u->hits[c] = stage_var(s, part, VQ_I64, s->t->codes[c].size);
@@ -51,7 +51,7 @@ vq_sums_open(struct vq_trainer *s, struct vq_sums *u, const char *what)
 void
 vq_sums_clear(const struct vq_trainer *s, struct vq_sums *u)
 {
-	memset(u->sum, 0, sizeof(*u->sum) * (size_t)(s->metrics + 1));
+	memset(u->sum, 0, sizeof(*u->sum) * 2 * (size_t)s->metrics);
 	for (int c = 0; c < s->t->ncodes; c++)
 		memset(u->hits[c], 0, sizeof(**u->hits) * (size_t)s->t->codes[c].size);
 }
@@ -61,9 +61,12 @@ vq_sums_add(const struct vq_trainer *s, struct vq_sums *u, const struct vq_plan 
 {
 	struct vq_view v;
 
+	/* Not every plan has every metric: evaluation has no grad_norm. */
 	for (int i = 0; i < s->metrics; i++)
-		u->sum[i] += (double)samples * vq_plan_scalar(p, s->metric[i]);
-	u->sum[s->metrics] += (double)samples;
+		if (vq_plan_output(p, s->metric[i], &v)) {
+			u->sum[2 * i] += (double)samples * vq_get(&v, 0);
+			u->sum[2 * i + 1] += (double)samples;
+		}
 	for (int c = 0; c < s->t->ncodes; c++) {
 		if (!vq_plan_output(p, s->t->codes[c].value, &v))
 			continue;
@@ -107,13 +110,13 @@ use_name(const struct vq_trainer *s, int c, const char *what)
 int
 vq_sums_read(const struct vq_trainer *s, const struct vq_sums *u, const char **name, double *value)
 {
-	double samples = u->sum[s->metrics];
 	int n = 0;
 
-	for (; n < s->metrics; n++) {
-		name[n] = s->metric[n];
-		value[n] = u->sum[n] / samples;
-	}
+	for (int i = 0; i < s->metrics; i++)
+		if (u->sum[2 * i + 1] > 0) {
+			name[n] = s->metric[i];
+			value[n++] = u->sum[2 * i] / u->sum[2 * i + 1];
+		}
 	for (int c = 0; c < s->t->ncodes; c++) {
 		name[n] = s->use_name[2 * c];
 		name[n + 1] = s->use_name[2 * c + 1];

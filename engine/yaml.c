@@ -50,6 +50,18 @@ refuse(struct reader *r, const yaml_event_t *e, const char *message)
 	return vq_error(r->diags, VQ_CONFIG, &at, "%s", message);
 }
 
+/* The byte at a mark, which counts characters. */
+static char
+byte_at(const struct vq_source *s, const yaml_mark_t *mark)
+{
+	size_t at = 0;
+
+	for (size_t chars = 0; at < s->len; at++)
+		if (((unsigned char)s->text[at] & 0xc0) != 0x80 && chars++ == mark->index)
+			return s->text[at];
+	return '\0';
+}
+
 /* The next event, or false when the text is no YAML (reported). */
 static bool
 next(struct reader *r, yaml_event_t *e)
@@ -66,6 +78,11 @@ next(struct reader *r, yaml_event_t *e)
 	    r->parser.problem ? r->parser.problem : "unknown problem");
 	if (r->parser.context)
 		vq_note(d, NULL, "%s", r->parser.context);
+	char c = byte_at(r->source, mark);
+	if (c == '{')
+		vq_help(d, "arithmetic is written $(...); inside {...} a { begins a map");
+	else if (c == '[')
+		vq_help(d, "inside {...} a value has no brackets: a type as f32[n, 8] stands on a line of its own");
 	return false;
 }
 
@@ -313,8 +330,10 @@ parse(const struct vq_source *source, const char *text, size_t len, struct vq_ar
 		vq_error(d, VQ_FAILED, &whole, "out of memory");
 		return NULL;
 	}
+	/* Told the encoding, libyaml takes a byte-order mark for text. */
+	size_t mark = len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
 	yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
-	yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, len);
+	yaml_parser_set_input_string(&r.parser, (const unsigned char *)text + mark, len - mark);
 	root = read_stream(&r);
 	yaml_parser_delete(&r.parser);
 	if (root == NULL && r.errors == 0) {
@@ -340,8 +359,14 @@ new_source(const char *name, const char *text, size_t len, struct vq_arena *a)
 struct vq_tree *
 vq_yaml_parse(const char *name, const char *text, size_t len, struct vq_arena *a, struct vq_diags *d)
 {
+	const struct vq_source *source;
+
+	if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
+		text += 3;
+		len -= 3;
+	}
 	/* An oversized text is not copied just to be refused. */
-	const struct vq_source *source = new_source(name, text, len > VQ_YAML_BYTES ? 0 : len, a);
+	source = new_source(name, text, len > VQ_YAML_BYTES ? 0 : len, a);
 
 	return parse(source, text, len, a, d);
 }

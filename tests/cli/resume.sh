@@ -82,7 +82,7 @@ kill -TERM $pid
 wait $pid
 [ $? -eq 143 ] || fail "SIGTERM must end with 143"
 [ -f signal/small/checkpoints/last.safetensors ] || fail "SIGTERM left no checkpoint"
-run 0 run small.yaml --out signal --resume --max-steps 0 -q stages.vqvae.epochs=1
+run 0 run small.yaml --out signal --resume -q stages.vqvae.epochs=1
 
 # Killed: what the last checkpoint has not is done again.
 "$vqgraph" run small.yaml --out killed -q 2>err &
