@@ -1,0 +1,237 @@
+/*
+ * check_gemm -- register tiles, matrix products and convolutions against plain sums
+ * and against OpenBLAS, over many shapes
+ */
+#include <cblas.h>
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+
+#include "ops/kernels/conv.h"
+#include "ops/kernels/gemm.h"
+#include "tests/call.h"
+
+/* Of a sum of k products of numbers in [-1, 1). */
+static double
+tolerance(int64_t k)
+{
+	return 3e-6 * sqrt((double)k);
+}
+
+/* --- the register kernel ------------------------------------------------- */
+
+enum { RUNS = 3, LEN = 5, STEP = 2, LD = 40 };
+
+/* One tile of every number of rows and columns; nothing else of c may change. */
+static void
+check_tile(const struct vq_gemm_micro *u, int rows, int cols, bool add)
+{
+	int64_t off[RUNS] = { 4, 0, 17 }, k = RUNS * LEN, lda = 30;
+	float *x = numbers(lda * u->mr, 1), *y = numbers(k * u->nr, 2), *z = numbers(LD * u->mr, 3);
+	float *was = numbers(LD * u->mr, 3), *c[VQ_GEMM_MR_MAX];
+	const float *a[VQ_GEMM_MR_MAX];
+
+	for (int i = 0; i < u->mr; i++) {
+		a[i] = x + i * lda;
+		c[i] = z + i * LD;
+	}
+	u->tile(&(struct vq_gemm_tile){ .segs = RUNS, .len = LEN, .step = STEP, .off = off, .b = y, .col = 3,
+	    .rows = rows, .cols = cols, .add = add }, a, c);
+	for (int i = 0; i < u->mr; i++)
+		for (int j = 0; j < LD; j++) {
+			double sum = add ? (double)was[i * LD + j] : 0;
+			if (i >= rows || j < 3 || j >= 3 + cols) {
+				ck_assert(z[i * LD + j] == was[i * LD + j]);
+				continue;
+			}
+			for (int64_t p = 0; p < k; p++)
+				sum += (double)a[i][off[p / LEN] + p % LEN * STEP] * (double)y[p * u->nr + j - 3];
+			near(z[i * LD + j], sum, 1e-5);
+		}
+	free(x);
+	free(y);
+	free(z);
+	free(was);
+}
+
+START_TEST(tiles)
+{
+	const struct vq_kernels *k = vq_kernels_of(_i);
+
+	for (int rows = 1; k && rows <= k->gemm->mr; rows++)
+		for (int cols = 1; cols <= k->gemm->nr; cols++) {
+			check_tile(k->gemm, rows, cols, false);
+			check_tile(k->gemm, rows, cols, true);
+		}
+}
+END_TEST
+
+/* Both ways of packing give the same panels, padded with zeros. */
+START_TEST(packing)
+{
+	const struct vq_kernels *isa = vq_kernels_of(_i);
+	int64_t ks[] = { 1, 7, 8, 16, 37 }, ns[] = { 1, 5, 8, 16, 31, 32, 50 };
+
+	for (size_t at = 0; isa && at < VQ_COUNT(ks) * VQ_COUNT(ns); at++) {
+		const struct vq_gemm_micro *u = isa->gemm;
+		int64_t k = ks[at / VQ_COUNT(ns)], n = ns[at % VQ_COUNT(ns)], wide = (n + u->nr - 1) / u->nr * u->nr;
+		float *b = numbers(k * n, at), *t = numbers(k * n, 0), *p = numbers((k + 2) * wide, 9);
+		float *q = numbers((k + 2) * wide, 9);
+
+		for (int64_t i = 0; i < k * n; i++)
+			t[i % n * k + i / n] = b[i];
+		vq_gemm_pack(u, p, k + 2, 1, b, n, false, k, n);
+		vq_gemm_pack(u, q, k + 2, 1, t, k, true, k, n);
+		ck_assert_mem_eq(p, q, (size_t)((k + 2) * wide) * sizeof(*p));
+		for (int64_t i = 0; i < k * wide; i++) {
+			int64_t x = i % k, j = i / k, panel = j / u->nr;
+			float want = j < n ? b[x * n + j] : 0;
+			ck_assert(p[panel * (k + 2) * u->nr + (x + 1) * u->nr + j % u->nr] == want);
+		}
+		free(b);
+		free(t);
+		free(p);
+		free(q);
+	}
+}
+END_TEST
+
+/* --- products ------------------------------------------------------------ */
+
+static void
+check_product(int m, int n, int k, bool ta, bool tb)
+{
+	struct vq_type type[2] = { ta ? f32(2, k, m) : f32(2, m, k), tb ? f32(2, n, k) : f32(2, k, n) };
+	float *a = numbers((int64_t)m * k, 1), *b = numbers((int64_t)k * n, 77), *want = numbers((int64_t)m * n, 0);
+	char params[64];
+	void *out[VQ_MAX_OUT], *more[VQ_MAX_OUT];
+
+	snprintf(params, sizeof(params), "transpose_a=%s transpose_b=%s", ta ? "true" : "false", tb ? "true" : "false");
+	now.threads = 1;
+	call("matmul", params, 2, type, (void *[]){ a, b }, out);
+	now.threads = 3;
+	call("matmul", params, 2, type, (void *[]){ a, b }, more);
+	ck_assert_mem_eq(out[0], more[0], (size_t)m * (size_t)n * sizeof(float));
+	cblas_sgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, m, n, k, 1,
+	    a, ta ? m : k, b, tb ? k : n, 0, want, n);
+	for (int i = 0; i < m * n; i++)
+		ck_assert_msg(fabs((double)((float *)out[0])[i] - (double)want[i]) < tolerance(k),
+		    "%d x %d x %d %s: element %d is %g, should be %g", m, n, k, params, i,
+		    (double)((float *)out[0])[i], (double)want[i]);
+	release(out, 1);
+	release(more, 1);
+	free(a);
+	free(b);
+	free(want);
+}
+
+START_TEST(products)
+{
+	static const int size[][3] = { { 1, 1, 1 }, { 1, 300, 257 }, { 3, 40, 1500 }, { 8, 129, 64 }, { 9, 17, 33 },
+		{ 193, 47, 65 }, { 24, 64, 2100 }, { 200, 200, 385 }, { 400, 31, 1030 }, { 97, 1100, 70 },
+		{ 5, 5, 9000 } };
+
+	for (int t = 0; t < 4; t++)
+		check_product(size[_i][0], size[_i][1], size[_i][2], t & 1, t & 2);
+}
+END_TEST
+
+/* OpenBLAS sets the number of threads of the whole process; the roof puts it back. */
+START_TEST(roof)
+{
+	int before = omp_get_max_threads();
+
+	ck_assert(vq_gemm_roof(1) > 0.01);
+	ck_assert_int_eq(omp_get_max_threads(), before);
+}
+END_TEST
+
+/* --- convolutions -------------------------------------------------------- */
+
+/* One of many geometries, by number. */
+static struct vq_conv
+geometry(int i, char params[200], char rest[80])
+{
+	static const int channels[][3] = { { 1, 1, 1 }, { 3, 5, 1 }, { 8, 4, 1 }, { 33, 18, 1 }, { 12, 2, 1 },
+		{ 6, 4, 2 }, { 5, 5, 5 } };
+	const int *ch = channels[i % 7];
+	uint64_t h = vq_hash(&i, sizeof(i), 5);
+	struct vq_conv v = { .n = 1 + i % 3, .ci = ch[0], .co = ch[1], .groups = ch[2] };
+	int64_t after[2];
+
+	for (int a = 0; a < 2; a++) {
+		struct vq_conv_axis *x = a ? &v.x : &v.y;
+		x->taps = 1 + (int64_t)(h % 5);
+		x->stride = 1 + (int64_t)(h / 8 % 3);
+		x->dilation = 1 + (int64_t)(h / 64 % 2);
+		x->before = (int64_t)(h / 256 % 4);
+		after[a] = (int64_t)(h / 2048 % 4);
+		x->in = (x->taps - 1) * x->dilation + 1 + (int64_t)(h / 16384 % 14);
+		x->out = (x->in + x->before + after[a] - (x->taps - 1) * x->dilation - 1) / x->stride + 1;
+		h >>= 24;
+	}
+	snprintf(params, 200, "stride=[%d,%d] dilation=[%d,%d] pad=[%d,%d,%d,%d] groups=%d", (int)v.y.stride,
+	    (int)v.x.stride, (int)v.y.dilation, (int)v.x.dilation, (int)v.y.before, (int)after[0],
+	    (int)v.x.before, (int)after[1], (int)v.groups);
+	snprintf(rest, 80, " height=%d width=%d", (int)v.y.in, (int)v.x.in);
+	return v;
+}
+
+/* The three ops and their references on one geometry. */
+START_TEST(convolutions)
+{
+	char params[200], size[80], text[300];
+	struct vq_conv v = geometry(_i, params, size);
+	struct vq_type x = f32(4, (int)v.n, (int)v.y.in, (int)v.x.in, (int)v.ci);
+	struct vq_type w = f32(4, (int)v.y.taps, (int)v.x.taps, (int)(v.ci / v.groups), (int)v.co);
+	struct vq_type y = f32(4, (int)v.n, (int)v.y.out, (int)v.x.out, (int)v.co);
+	const struct vq_type *type[3] = { &x, &w, &y };
+	float *data[3];
+	static const struct { const char *op; int in[2], out; } ops[] = {
+		{ "conv2d", { 0, 1 }, 2 }, { "conv2d_input", { 2, 1 }, 0 }, { "conv2d_weight", { 0, 2 }, 1 } };
+
+	for (int i = 0; i < 3; i++)
+		data[i] = numbers(vq_shape_count(&type[i]->shape), (uint64_t)i * 1000);
+	/* <y, conv(x, w)>, summed up from each of the three sides. */
+	double form[3] = { 0 };
+	for (int i = 0; i < 3; i++) {
+		void *out[VQ_MAX_OUT];
+		snprintf(text, sizeof(text), "%s%s", params, i == 1 ? size : "");
+		if (i == 2)
+			snprintf(text, sizeof(text), "%s kh=%d kw=%d", params, (int)v.y.taps, (int)v.x.taps);
+		call(ops[i].op, text, 2, (struct vq_type[]){ *type[ops[i].in[0]], *type[ops[i].in[1]] },
+		    (void *[]){ data[ops[i].in[0]], data[ops[i].in[1]] }, out);
+		int64_t count = vq_shape_count(&type[ops[i].out]->shape);
+		for (int64_t e = 0; e < count; e++)
+			form[i] += (double)((float *)out[0])[e] * (double)data[ops[i].out][e];
+		release(out, 1);
+	}
+	double scale = 1 + sqrt((double)vq_shape_count(&y.shape) * (double)vq_shape_span(&w.shape, 0, 3));
+	near(form[0], form[1], 1e-5 * scale);
+	near(form[0], form[2], 1e-5 * scale);
+	for (int i = 0; i < 3; i++)
+		free(data[i]);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("gemm");
+	TCase *tile = tcase_create("tiles"), *product = tcase_create("products"), *conv = tcase_create("convolutions");
+
+	tcase_add_loop_test(tile, tiles, 0, VQ_ISAS);
+	tcase_add_loop_test(tile, packing, 0, VQ_ISAS);
+	tcase_add_loop_test(product, products, 0, 11);
+	tcase_add_test(product, roof);
+	tcase_add_loop_test(conv, convolutions, 0, 70);
+	tcase_set_timeout(product, 60);
+	suite_add_tcase(suite, tile);
+	suite_add_tcase(suite, product);
+	suite_add_tcase(suite, conv);
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed > 0;
+}
