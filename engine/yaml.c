@@ -330,10 +330,8 @@ parse(const struct vq_source *source, const char *text, size_t len, struct vq_ar
 		vq_error(d, VQ_FAILED, &whole, "out of memory");
 		return NULL;
 	}
-	/* Told the encoding, libyaml takes a byte-order mark for text. */
-	size_t mark = len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
 	yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
-	yaml_parser_set_input_string(&r.parser, (const unsigned char *)text + mark, len - mark);
+	yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, len);
 	root = read_stream(&r);
 	yaml_parser_delete(&r.parser);
 	if (root == NULL && r.errors == 0) {
