@@ -133,8 +133,13 @@ call(struct expand *x, struct frame *f, const struct step *s, vq_id previous, co
 	m->out = vq_arena_alloc(&x->g->arena, sizeof(*m->out) * (size_t)(m->outs + 1));
 	for (int i = 0; i < m->outs; i++)
 		m->out[i] = VQ_NONE;
-	if (!vq_expand_inputs(x, f, s, previous, in, &n))
+	if (!vq_expand_inputs(x, f, s, previous, in, &n)) {
+		/* What is wrong with its parameters is worth knowing all the same. */
+		_Alignas(16) char room[PARAM_ROOM];
+		if (s->kind == STEP_OP)
+			vq_expand_params(x, f, s, room);
 		return;
+	}
 	if (s->kind == STEP_OP)
 		call_op(x, f, s, in, n, m);
 	else if (s->kind == STEP_MODULE)
@@ -154,14 +159,20 @@ static void
 assign(struct expand *x, struct frame *f, const struct feed *feed)
 {
 	vq_id leaf = f->var[feed->port];
-	const struct vq_type *want = vq_type_at(x->g, leaf), *is;
-	vq_id value = vq_expand_ref(x, f, feed->ref, want->dtype);
+	vq_id value = vq_expand_ref(x, f, feed->ref, leaf == VQ_NONE ? VQ_F32 : vq_type_at(x->g, leaf)->dtype);
+	const struct vq_type *want, *is;
 	char a[VQ_TYPE_STR], b[VQ_TYPE_STR];
 	int before = x->d->count, i = 0;
 
+	if (leaf == VQ_NONE && value != VQ_NONE) {
+		vq_error(x->d, VQ_CONFIG, &feed->ref->tree->at, "state %s is not there: its `if` does not hold",
+		    f->body->var[feed->port].name);
+		vq_expand_notes(x, before, NULL);
+	}
 	x->failed |= value == VQ_NONE;
-	if (value == VQ_NONE)
+	if (leaf == VQ_NONE || value == VQ_NONE)
 		return;
+	want = vq_type_at(x->g, leaf);
 	is = vq_type_at(x->g, value);
 	if (!vq_type_equal(want, is)) {
 		vq_error(x->d, VQ_CONFIG, &feed->ref->tree->at, "state %s is %s, and this is %s",

@@ -96,18 +96,15 @@ absent_var(struct expand *x, const struct frame *f, const struct ref *r)
 static vq_id
 leaf_ref(struct expand *x, const struct frame *f, const struct ref *r)
 {
-	const char *text = r->tree->text, *name = vq_last_part(text);
+	const char *text = r->tree->text, *rest;
+	const struct module *m = vq_find_leaf_module(f->scope.file, text, &rest);
 	int before = x->d->count;
-	vq_id leaf = vq_graph_find(x->g, text);
-	char *base;
+	char *path = vq_asprintf("%s.%s", m->path, rest);
+	vq_id leaf = vq_graph_find(x->g, path);
 
-	if (leaf == VQ_NONE) {
-		base = vq_strndup(text, (size_t)(name - text - 1));
-		const struct module *m = vq_find_module(f->scope.file, base);
-		free(base);
-		if (m)
-			leaf = vq_expand_module_var(x, m, name);
-	}
+	free(path);
+	if (leaf == VQ_NONE)
+		leaf = vq_expand_module_var(x, m, rest);
 	if (leaf != VQ_NONE)
 		return vq_expand_current(x, leaf);
 	if (x->d->count == before)

@@ -281,7 +281,8 @@ vq_graph_store(struct vq_graph *g, vq_id leaf, vq_id value)
 	if (leaf == VQ_NONE || value == VQ_NONE)
 		return;
 	if (is_leaf_memory(g, value))		/* another store may overwrite it first */
-		value = vq_unary(g, "copy", value);
+		value = vq_is_float(g->value[value].type.dtype) ? vq_unary(g, "copy", value) :
+		    VQ_EMIT1(g, "cast", value, "to=%s", vq_dtype_name(g->value[value].type.dtype));
 	vq_assert(g->value[leaf].kind == VQ_PARAM || g->value[leaf].kind == VQ_STATE);
 	vq_assert(vq_type_equal(&g->value[leaf].type, &g->value[value].type));
 	for (int i = 0; i < g->stores; i++)

@@ -146,7 +146,9 @@ vq_step_unknown_key(const struct step *s, const struct vq_tree *key, struct vq_d
 			vq_suggest_also(&near, vq_step_setting(s, i),
 			    (const char *const[]){ also->item[k].value->text, NULL });
 	}
-	if (near.best)
+	if (near.best && near.distance <= 0)
+		vq_help_near(e, &near);
+	else if (near.best)
 		vq_help(e, "there is a parameter with a similar name: %s", near.best);
 	else if (strcmp(key->text, "as") == 0 || strcmp(key->text, "repeat") == 0 || strcmp(key->text, "if") == 0)
 		vq_help(e, "`%s` belongs to the step: {%s: {...}, %s: ...}", key->text, s->callee, key->text);

@@ -84,6 +84,23 @@ near_tensors(struct linking *l, const char *text, struct vq_diag *e)
 			vq_help(e, "%s is a number: write $%s", text, text);
 }
 
+/* What the step before the dot does give. */
+static void
+note_outputs(struct linking *l, const char *text, struct vq_diag *e)
+{
+	const char *dot = strrchr(text, '.');
+	char *base = dot ? vq_strndup(text, (size_t)(dot - text)) : NULL;
+	int i = base ? vq_names_get(&l->as, base) : VQ_NONE;
+	struct vq_text all = { 0 };
+
+	for (int k = 0; i >= 0 && k < vq_step_outs(&l->b->step[i]); k++)
+		vq_text_add(&all, "%s%s.%s", k ? ", " : "", base, vq_step_out(&l->b->step[i], k));
+	if (all.len)
+		vq_note(e, &l->b->step[i].as_at, "%s gives %s", l->b->step[i].callee, all.s);
+	vq_text_free(&all);
+	free(base);
+}
+
 static int
 unknown_tensor(struct linking *l, const struct vq_tree *t)
 {
@@ -97,6 +114,7 @@ unknown_tensor(struct linking *l, const struct vq_tree *t)
 			return -1;
 		}
 	}
+	note_outputs(l, t->text, e);
 	near_tensors(l, t->text, e);
 	return -1;
 }
@@ -153,14 +171,9 @@ find_output(struct linking *l, const struct vq_tree *t, struct ref *ref)
 static bool
 is_module_leaf(const struct linking *l, const char *text)
 {
-	for (size_t n = strcspn(text, "."); l->b->graph && text[n] != '\0'; n += 1 + strcspn(text + n + 1, ".")) {
-		char *base = vq_strndup(text, n);
-		const struct module *x = vq_find_module(l->f, base);
-		free(base);
-		if (x != NULL)
-			return true;
-	}
-	return false;
+	const char *rest;
+
+	return l->b->graph && vq_find_leaf_module(l->f, text, &rest) != NULL;
 }
 
 static int
@@ -467,12 +480,12 @@ link_body(struct vq_model *m, struct file *f, struct body *b, struct vq_diags *d
 {
 	struct linking l = { .m = m, .f = f, .b = b, .d = d };
 	const struct vq_tree *steps = vq_tree_get(b->tree, "steps");
-	int before = d->total;
 
 	l.scope = (struct scope){ .model = m, .file = f, .body = b, .check = true, .diags = d };
 	check_declared_numbers(&l);
 	if (steps == NULL || steps->count == 0) {
-		vq_error(d, VQ_CONFIG, &b->at, "%s %s has no steps", b->graph ? "graph" : "block", b->name);
+		if (b->tree->at.source)
+			vq_error(d, VQ_CONFIG, &b->at, "%s %s has no steps", b->graph ? "graph" : "block", b->name);
 		return;
 	}
 	if (!vq_want_list(steps, "steps", d))
@@ -482,7 +495,8 @@ link_body(struct vq_model *m, struct file *f, struct body *b, struct vq_diags *d
 		read_step(&l, steps->item[i].value);
 	for (int i = 0; i < b->outs; i++)
 		read_ref(&l, b->out[i].ref.tree, false, &b->out[i].ref);
-	if (d->total == before)
+	/* What could not be read may have been a use. */
+	if (d->total == m->errors_before)
 		check_used(&l);
 	vq_names_free(&l.as);
 }

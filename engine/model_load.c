@@ -90,6 +90,20 @@ FINDER(struct body, vq_find_block, own_block)
 FINDER(struct module, vq_find_module, own_module)
 FINDER(struct body, vq_find_graph, own_graph)
 
+const struct module *
+vq_find_leaf_module(const struct file *f, const char *text, const char **rest)
+{
+	const struct module *m = NULL;
+
+	for (size_t n = strcspn(text, "."); m == NULL && text[n] != '\0'; n += 1 + strcspn(text + n + 1, ".")) {
+		char *base = vq_strndup(text, n);
+		m = vq_find_module(f, base);
+		*rest = text + n + 1;
+		free(base);
+	}
+	return m;
+}
+
 /* "alias.name", or the name; lives as long as the model. */
 static const char *
 seen_as(const struct vq_model *m, const struct use *u, const char *name)
@@ -145,7 +159,10 @@ vq_near_callees(const struct file *f, struct vq_suggest *s, bool modules)
 void
 vq_help_near(struct vq_diag *e, const struct vq_suggest *s)
 {
-	if (s->best)
+	/* A candidate that is met exactly is a name from elsewhere. */
+	if (s->best && s->distance <= 0)
+		vq_help(e, "what is called '%s' elsewhere is %s here", s->wrong, s->best);
+	else if (s->best)
 		vq_help(e, "there is one with a similar name: %s", s->best);
 }
 
@@ -320,7 +337,7 @@ name_modules(struct vq_model *m, struct vq_diags *d)
 			x = &m->file[f]->module[i];
 			x->path = vq_arena_printf(m->arena, "%s%s", m->file[f]->prefix ? m->file[f]->prefix : "", x->name);
 			if (!vq_names_put(&seen, x->path, f))
-				vq_error(d, VQ_CONFIG, &x->at, "two modules would be called %s in a checkpoint", x->path);
+				vq_error(d, VQ_CONFIG, &x->name_at, "two modules would be called %s in a checkpoint", x->path);
 		}
 	vq_names_free(&seen);
 }
@@ -473,6 +490,7 @@ finish(struct vq_model *m, const char *path, struct vq_tree *root, const struct 
 {
 	int before = d->total;
 
+	m->errors_before = before;
 	for (int i = 0; root && i < nset; i++)
 		apply_override(m, root, set[i].text, d);
 	if (root == NULL || read_one(m, path, root, d) == NULL || m->files == 0) {

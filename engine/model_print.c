@@ -282,20 +282,15 @@ put_op_params(struct list *l, const struct step *s)
 static void
 put_ref(struct printer *p, const struct ref *r)
 {
-	const char *name = vq_last_part(r->tree->text);
-	char *base;
+	const struct module *m;
+	const char *rest;
 
 	if (r->kind != REF_LEAF) {
 		put_scalar(p, r->tree);
 		return;
 	}
-	base = vq_strndup(r->tree->text, strlen(r->tree->text) - strlen(name) - 1);
-	const struct module *m = vq_find_module(p->file, base);
-	if (m)
-		vq_text_add(p->out, "%s.%s", m->path, name);
-	else
-		put_scalar(p, r->tree);
-	free(base);
+	m = vq_find_leaf_module(p->file, r->tree->text, &rest);
+	vq_text_add(p->out, "%s.%s", m->path, rest);
 }
 
 static void

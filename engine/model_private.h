@@ -161,7 +161,8 @@ struct body {
 
 struct module {
 	const char *name;
-	struct vq_range at;
+	struct vq_range name_at;
+	struct vq_range at;			/* of the block it names */
 	struct file *file;
 	const char *path;			/* in checkpoints: with the alias of its file */
 	const struct body *block;
@@ -202,7 +203,7 @@ struct vq_model {
 	const char *path;
 	struct file **file;			/* file[0] is the main one */
 	int files, file_cap;
-	struct vq_tree **override;		/* as given, to be named in messages */
+	int errors_before;			/* in the diagnostics, when reading began */
 };
 
 /* What a name is looked up in while a tree is read. */
@@ -240,6 +241,8 @@ const char *vq_dollar_name(const struct vq_tree *t);
 const struct let *vq_find_let(const struct file *f, const char *name);
 const struct body *vq_find_block(const struct file *f, const char *name);
 const struct module *vq_find_module(const struct file *f, const char *name);
+/* The module that "net.named.weight" begins with; *rest is what follows its name. */
+const struct module *vq_find_leaf_module(const struct file *f, const char *text, const char **rest);
 /* Also graphs of files used under an alias. */
 const struct body *vq_find_graph(const struct file *f, const char *name);
 /* Calls each for every name that can be written in the file. */

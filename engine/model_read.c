@@ -290,11 +290,9 @@ read_typed(struct reading *r, struct body *b, struct pattern *p, const struct vq
 	char *name = vq_strndup(t->text, open);
 
 	p->typed = vq_dtype_parse(name, &p->dtype);
-	if (!p->typed || (t->text[open] == '[' && t->text[n - 1] != ']')) {
-		struct vq_diag *e = vq_error(r->d, VQ_CONFIG, &t->at, "'%s' is no type", t->text);
-		vq_help(e, "a type is as in f32[batch, 28, 28, 1]; there are f32, f64, bf16, i32, i64, u8, bool");
-		if (b->port && strchr(t->text, '['))
-			vq_note(e, NULL, "inside {...} commas end a value: a type stands on a line of its own");
+	if (!p->typed || (t->text[open] == '[' && open + strcspn(t->text + open, "]") != n - 1)) {
+		vq_help(vq_error(r->d, VQ_CONFIG, &t->at, "'%s' is no type", t->text),
+		    "a type is as in f32[batch, 28, 28, 1]; there are f32, f64, bf16, i32, i64, u8, bool");
 	} else if (t->text[open] == '[' && n > open + 2) {
 		for (from = open + 1; from < n; from += strcspn(t->text + from, ",]") + 1)
 			read_dim(r, b, p, piece(r, t, from, from + strcspn(t->text + from, ",]")));
@@ -507,7 +505,7 @@ read_module(struct reading *r, const struct vq_pair *p)
 	struct module *x = &r->f->module[r->f->modules];
 	const struct vq_tree *t = p->value;
 
-	*x = (struct module){ .name = p->key->text, .at = p->key->at, .file = r->f };
+	*x = (struct module){ .name = p->key->text, .name_at = p->key->at, .at = p->key->at, .file = r->f };
 	if (!want_name(p->key, "a module", r->d))
 		return;
 	if (t->kind == VQ_TREE_SCALAR && t->text[0] != '\0') {
@@ -546,7 +544,7 @@ check_clashes(struct reading *r)
 			const struct body *block = b < 0 ? NULL : vq_find_block(f, name);
 			const struct module *mod = b < 0 ? NULL : vq_find_module(f, name);
 			other = l && l->file != of ? &l->at : block && block->file != of ? &block->at :
-			    mod && mod->file != of ? &mod->at : NULL;
+			    mod && mod->file != of ? &mod->name_at : NULL;
 			if (other) {
 				struct vq_diag *e = vq_error(r->d, VQ_CONFIG, other, "'%s' means two things here", name);
 				vq_note(e, &f->use[u].at, "%s has the other", of->path);
@@ -564,7 +562,7 @@ check_callee_names(struct reading *r)
 
 	for (int i = 0; i < f->blocks + f->modules; i++) {
 		const char *name = i < f->blocks ? f->block[i].name : f->module[i - f->blocks].name;
-		const struct vq_range *at = i < f->blocks ? &f->block[i].at : &f->module[i - f->blocks].at;
+		const struct vq_range *at = i < f->blocks ? &f->block[i].at : &f->module[i - f->blocks].name_at;
 		if (vq_op_find(name) || strcmp(name, "assign") == 0)
 			vq_error(r->d, VQ_CONFIG, at, "'%s' is the name of an op already", name);
 		if (strcmp(name, "as") == 0 || strcmp(name, "repeat") == 0 || strcmp(name, "if") == 0)

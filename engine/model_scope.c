@@ -73,7 +73,7 @@ lookup(void *arg, const char *name, const struct vq_range *at, struct vq_number 
 	if (strcmp(name, "train") == 0) {
 		if (!s->condition) {
 			vq_help(vq_error(s->diags, VQ_CONFIG, at, "$train is known in `if` only"),
-			    "guard a step by it: {dropout: {rate: 0.1}, if: $train}");
+			    "guard a step by it: {dropout: {p: 0.1}, if: $train}");
 			return -1;
 		}
 		*out = (struct vq_number){ .kind = s->check ? VQ_NUM_NONE : VQ_NUM_BOOL, .i = s->train };
@@ -144,8 +144,14 @@ vq_scope_value(struct scope *s, const struct vq_tree *t, struct vq_number *out)
 		return expr_value(s, t, out);
 	if (t->text[0] == '\0')
 		return bad_value(s, t, "a value is missing");
-	if (t->quoted || !vq_number_parse(t->text, out))
+	if (t->quoted || !vq_number_parse(t->text, out)) {
+		const char *digit = t->text + (t->text[0] == '-' || t->text[0] == '+');
+		if (!t->quoted && *digit >= '0' && *digit <= '9' && digit[strspn(digit, "0123456789.eE+-")] == '\0') {
+			*out = (struct vq_number){ 0 };
+			return bad_value(s, t, "this is no number, or one that is too large");
+		}
 		*out = (struct vq_number){ .kind = VQ_NUM_WORD, .text = t->text, .owner = s->file };
+	}
 	return 0;
 }
 

@@ -97,7 +97,9 @@ unknown_key(const struct vq_tree *key, const char *what, const struct vq_param *
 		vq_suggest_try(&near, others[i]);
 		vq_text_add(&all, "%s%s", all.len ? ", " : "", others[i]);
 	}
-	if (near.best)
+	if (near.best && near.distance <= 0)
+		vq_help_near(e, &near);
+	else if (near.best)
 		vq_help(e, "there is a parameter with a similar name: %s", near.best);
 	if (table->name && all.len)
 		vq_text_add(&all, ", ");
