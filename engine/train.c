@@ -461,8 +461,11 @@ train(struct vq_trainer *s)
 			error = after_step(s, &stop);
 	}
 	s->waited = vq_loader_waited(s->loader);
-	if (error == 0 && s->step % s->per_epoch != 0 && s->step < s->steps)
+	if (error == 0 && s->step % s->per_epoch != 0 && s->step < s->steps) {
 		error = save_last(s);
+		if (error == 0 && !*s->r->signal)	/* stopped by a limit: shows how far it came */
+			error = vq_trainer_show(s, "stopped");
+	}
 	return error;
 }
 
