@@ -403,6 +403,26 @@ one_step(struct vq_trainer *s)
 	return 0;
 }
 
+/* What was read goes into env.json; hashed after the first step, which it does not delay. */
+static int
+record_data(struct vq_trainer *s)
+{
+	const struct vq_dataset *set[] = { s->data, s->val };
+	char hex[65], *key;
+	int error = 0;
+
+	for (size_t i = 0; i < VQ_COUNT(set) && error == 0; i++) {
+		if (set[i] == NULL || set[i]->files == 0)
+			continue;
+		key = vq_asprintf("sha256 of %s, %s", set[i]->name, set[i]->split);
+		error = vq_dataset_sha256(set[i], hex, s->d);
+		if (error == 0)
+			error = vq_run_env(s->r->run, key, hex, s->d);
+		free(key);
+	}
+	return error;
+}
+
 /* Pictures at steps 1, 2, 4, 8, ...: the beginning is where most happens. */
 static int
 show_early(struct vq_trainer *s)
@@ -420,6 +440,8 @@ after_step(struct vq_trainer *s, bool *stop)
 {
 	int error = show_early(s);
 
+	if (error == 0 && s->step == 1)
+		error = record_data(s);
 	if (error == 0 && s->step % s->t->log_every == 0)
 		error = write_window(s);
 	if (error == 0 && (s->step % s->per_epoch == 0 || s->step == s->steps)) {
