@@ -1,0 +1,678 @@
+"""
+bench_source -- a graph that `vqgraph dump --format json` printed, as the source of a PyTorch module
+
+The module is what a PyTorch programmer would write for the same model: layers with their bias in one
+call, F.batch_norm with its running statistics, attention in one call where PyTorch has it, images as
+[n, c, h, w] and convolution weights as [out, in, kh, kw] in whichever memory format the caller
+chooses, each tensor dropped after its last use. It needs no PyTorch itself: it writes text.
+
+Forms: an image value has two names, v<id> as the graph has it, [n, h, w, c], and c<id>, the same
+memory seen as [n, c, h, w]. Each op takes the form it wants.
+"""
+import json
+import re
+
+# How the parameters of a graph are kept: as axes of the graph's array, in order.
+AXES = {"conv": (3, 2, 0, 1), "linear": (1, 0), None: None}
+IMAGE_AXIS = {0: 0, 1: 2, 2: 3, 3: 1}
+
+
+class Unsupported(Exception):
+    """An op that has no PyTorch form here."""
+
+
+def parameter(text):
+    """A parameter of an op, as the dump prints it: a boolean, a list of integers, a number or a word."""
+    if text in ("true", "false"):
+        return text == "true"
+    if text.startswith("["):
+        return [int(x) for x in text[1:-1].split(",") if x.strip()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
+
+
+def literal(x):
+    x = float(x)
+    return repr(x) if abs(x) < float("inf") else f'float("{x}")'
+
+
+def pair(list_):
+    return (list_[0], list_[1 if len(list_) > 1 else 0])
+
+
+def sides(pad):
+    """top, bottom, left, right"""
+    return (pad * 4, [pad[0], pad[0], pad[-1], pad[-1]], None, pad)[len(pad) - 1]
+
+
+class Node:
+    def __init__(self, index, d):
+        self.index, self.op, self.ins, self.outs, self.path = index, d["op"], d["in"], d["out"], d.get("path", "")
+        self.p = {k: parameter(v) for k, v in d["params"].items()}
+
+
+# x, y, z: the operands in order; parameters by name.
+ELEMENTWISE = {
+    "neg": "-{x}", "abs": "{x}.abs()", "sign": "{x}.sign()", "square": "{x}.square()", "sqrt": "{x}.sqrt()",
+    "rsqrt": "{x}.rsqrt()", "reciprocal": "{x}.reciprocal()", "exp": "{x}.exp()", "log": "{x}.log()",
+    "sin": "{x}.sin()", "cos": "{x}.cos()", "tanh": "{x}.tanh()", "sigmoid": "{x}.sigmoid()", "erf": "{x}.erf()",
+    "floor": "{x}.floor()", "round": "{x}.round()", "relu": "F.relu({x})",
+    "leaky_relu": "F.leaky_relu({x}, {slope})", "elu": "F.elu({x}, {alpha})", "softplus": "F.softplus({x})",
+    "silu": "F.silu({x})", "gelu": "F.gelu({x})", "gelu_tanh": 'F.gelu({x}, approximate="tanh")',
+    "clamp": "{x}.clamp({low}, {high})", "affine": "{x} * {scale} + {offset}", "power": "{x}.pow({exponent})",
+    "add": "{x} + {y}", "sub": "{x} - {y}", "mul": "{x} * {y}", "div": "{x} / {y}", "pow": "{x} ** {y}",
+    "maximum": "torch.maximum({x}, {y})", "minimum": "torch.minimum({x}, {y})", "axpy": "{x} * {a} + {y}",
+    "fma": "{x} * {y} + {z}", "gate": "{x} * ({y} > 0)", "leaky_gate": "{x} * torch.where({y} > 0, 1.0, {slope})",
+    "greater": "{x} > {y}", "greater_equal": "{x} >= {y}", "less": "{x} < {y}", "less_equal": "{x} <= {y}",
+    "equal": "{x} == {y}", "not_equal": "{x} != {y}", "logical_and": "{x} & {y}", "logical_or": "{x} | {y}",
+    "logical_not": "~{x}", "copy": "{x}", "stop": "{x}.detach()",
+    "straight_through": "{y} + ({x} - {y}).detach()", "ema": "torch.lerp({y}, {x}, {decay})",
+}
+TENSORS_ONLY = {"maximum", "minimum", "ema", "gate", "leaky_gate"}
+LOSSES = {"mse": "F.mse_loss", "l1": "F.l1_loss", "huber": "F.huber_loss",
+          "bce_logits": "F.binary_cross_entropy_with_logits"}
+RANDOM = {"random_uniform", "random_normal", "random_integer", "random_uniform_like", "random_normal_like",
+          "random_integer_like", "random_rows"}
+
+
+class Source:
+    """outputs: names to return. given: random nodes take their values from `given`, by path."""
+
+    def __init__(self, graph, outputs, given=False, attention=True):
+        self.values, self.given, self.attention = graph["values"], given, attention
+        self.nodes = [Node(i, d) for i, d in enumerate(graph["nodes"])]
+        self.outputs = {name: graph["outputs"][name] for name in outputs}
+        self.stores = [(s["leaf"], s["value"]) for s in graph["stores"]
+                       if not re.match(r"optimizer\.|average\.", self.values[s["leaf"]].get("name", ""))
+                       and self.values[s["leaf"]]["kind"] == "state"]
+        self.v, self.c, self.lines, self.skip, self.drawn = {}, {}, [], set(), []
+        self.inside, self.running = set(), set()
+        self.images = False
+        self._find_live()
+        self._choose_storage()
+        self._write()
+
+    # --- the graph -----------------------------------------------------------
+
+    def shape(self, i):
+        return self.values[i]["shape"]
+
+    def rank(self, i):
+        return len(self.values[i]["shape"])
+
+    def kind(self, i):
+        return self.values[i]["kind"]
+
+    def number(self, i):
+        """The value of a scalar constant, None for anything else."""
+        v = self.values[i]
+        return float(v["value"]) if v["kind"] == "const" and not v["shape"] else None
+
+    def _find_live(self):
+        need = set(self.outputs.values()) | {value for _, value in self.stores}
+        self.live = []
+        for n in reversed(self.nodes):
+            if need & set(n.outs):
+                need |= set(n.ins)
+                self.live.append(n)
+        self.live.reverse()
+        self.used, self.maker, self.last = {}, {}, {}
+        for n in self.live:
+            for i in n.outs:
+                self.maker[i] = n
+            for i in n.ins:
+                self.used.setdefault(i, []).append(n)
+                self.last[i] = n.index
+        self.kept = set(self.outputs.values()) | {value for _, value in self.stores}
+        names = [v for v in self.values if v["id"] in need]
+        self.leaves = {k: [v for v in names if v["kind"] == k] for k in ("input", "param", "state", "const")}
+        attrs = {}
+        for v in self.leaves["param"] + self.leaves["state"]:
+            a = re.sub(r"\W", "_", v["name"])
+            attrs[v["id"]] = a if a not in attrs.values() and not a[0].isdigit() else f"{a}_{v['id']}"
+        self.attr = attrs
+
+    def _choose_storage(self):
+        self.storage = {v["id"]: None for v in self.leaves["param"]}
+        for n in self.live:
+            w = n.ins[1] if len(n.ins) > 1 else None
+            if w not in self.storage or self.storage[w]:
+                continue
+            if n.op in ("conv2d", "conv2d_input"):
+                self.storage[w] = "conv"
+            elif n.op == "matmul" and self.rank(w) == 2 and not n.p["transpose_a"] and not n.p["transpose_b"]:
+                self.storage[w] = "linear"
+
+    def only_use(self, i):
+        """The one node that reads the value, None if there are others or it is kept."""
+        uses = self.used.get(i, [])
+        return uses[0] if len(uses) == 1 and i not in self.kept else None
+
+    def other(self, n, i):
+        return n.ins[1] if n.ins[0] == i else n.ins[0]
+
+    def unused(self, i):
+        return i not in self.used and i not in self.kept
+
+    # --- names of values -----------------------------------------------------
+
+    def say(self, line):
+        self.lines.append(line)
+
+    def as_graph(self, i):
+        if i not in self.v:
+            v = self.values[i]
+            if i in self.c:
+                self.v[i] = f"v{i}"
+                self.say(f"v{i} = {self.c[i]}.permute(0, 2, 3, 1)")
+            elif v["kind"] == "const":
+                self.v[i] = f"self.constant_{i}"
+            else:
+                self.v[i] = "self." + self.attr[i] + {"conv": ".permute(2, 3, 1, 0)", "linear": ".t()",
+                                                      None: ""}[self.storage.get(i)]
+        return self.v[i]
+
+    def as_image(self, i):
+        """[n, c, h, w] of a value of rank 4; of a smaller one what broadcasts against it."""
+        if i in self.c:
+            return self.c[i]
+        x, shape = self.as_graph(i), self.shape(i)
+        if not shape:
+            return x
+        if len(shape) == 1:
+            return f"{x}.view(-1, 1, 1)"
+        if len(shape) < 4:
+            return f"{x}.reshape({(1,) * (4 - len(shape)) + tuple(shape)}).permute(0, 3, 1, 2)"
+        self.c[i] = f"c{i}"
+        self.images = True
+        self.say(f"c{i} = {x}.permute(0, 3, 1, 2).contiguous(memory_format=layout)")
+        return self.c[i]
+
+    def put(self, i, text, image=False):
+        (self.c if image else self.v)[i] = f"{'c' if image else 'v'}{i}"
+        self.say(f"{'c' if image else 'v'}{i} = {text}")
+
+    def wants_image(self, n, out):
+        return self.rank(out) == 4 and any(i in self.c for i in n.ins)
+
+    def operand(self, i, image, tensor):
+        x = self.number(i)
+        if x is not None and not tensor:
+            return literal(x)
+        return self.as_image(i) if image else self.as_graph(i)
+
+    def _drop(self, n):
+        gone = [name for i in set(n.ins) if self.last[i] == n.index and i not in self.kept
+                for name in (self.v.get(i), self.c.get(i)) if name and re.fullmatch(r"[vc]\d+", name)]
+        if gone:
+            self.say("del " + ", ".join(sorted(gone)))
+
+    # --- the module ----------------------------------------------------------
+
+    def _write(self):
+        for v in self.leaves["input"]:
+            image = len(v["shape"]) == 4 and v["dtype"] in ("f32", "f64")
+            (self.c if image else self.v)[v["id"]] = "x_" + re.sub(r"\W", "_", v["name"])
+        for n in self.live:
+            if n.index in self.skip:
+                continue
+            if n.op in ELEMENTWISE:
+                self._elementwise(n)
+            elif n.op in LOSSES:
+                self._loss(n)
+            elif n.op in RANDOM:
+                self._random(n)
+            elif hasattr(self, "op_" + n.op):
+                getattr(self, "op_" + n.op)(n)
+            else:
+                raise Unsupported(f"op {n.op} ({n.path}) has no PyTorch form in tools/bench_source.py")
+            self._drop(n)
+        outs = "".join(f"{self.operand(i, False, True)}, " for i in self.outputs.values())
+        news = "".join(f"{self.operand(i, False, False)}, " for leaf, i in self.stores if leaf not in self.running)
+        self.say(f"return ({outs}), ({news})")
+
+    def stored(self):
+        """The states that the second result of forward holds, in order."""
+        return [leaf for leaf, _ in self.stores if leaf not in self.running]
+
+    def input_names(self):
+        return [self.c.get(v["id"], self.v.get(v["id"])) for v in self.leaves["input"]]
+
+    def text(self):
+        head = "".join(f", {name}" for name in self.input_names())
+        return f"class Model(nn.Module):\n    def forward(self{head}):\n" + "".join(
+            f"        {line}\n" for line in self.lines)
+
+    # --- elementwise ---------------------------------------------------------
+
+    def _elementwise(self, n):
+        out, numbers = n.outs[0], [self.number(i) for i in n.ins]
+        image = self.wants_image(n, out)
+        tensor = n.op in TENSORS_ONLY or None not in numbers and n.op != "copy"
+        names = dict(zip("xyz", (self.operand(i, image, tensor) for i in n.ins)))
+        self.put(out, ELEMENTWISE[n.op].format(**names, **n.p), image)
+
+    def op_where(self, n):
+        cond, a, b = n.ins
+        out, image = n.outs[0], self.wants_image(n, n.outs[0])
+        test = self.operand(cond, image, True)
+        if self.values[cond]["dtype"] != "bool":
+            test = f"({test} != 0)"
+        x, y = self.operand(a, image, False), self.operand(b, image, False)
+        if self.number(b) is not None and self.shape(a) == self.shape(out):
+            self.put(out, f"{x}.masked_fill(~{test}, {y})", image)
+        elif self.number(a) is not None and self.shape(b) == self.shape(out):
+            self.put(out, f"{y}.masked_fill({test}, {x})", image)
+        else:
+            self.put(out, f"torch.where({test}, {x}, {y})", image)
+
+    def op_cast(self, n):
+        image, to = n.ins[0] in self.c, n.p["to"]
+        x = self.operand(n.ins[0], image, True)
+        kinds = {"i32": ".long()", "i64": ".long()", "u8": ".to(torch.uint8)", "bool": " != 0",
+                 "bf16": ".to(torch.bfloat16)"}
+        self.put(n.outs[0], x + kinds.get(to, ".to(dtype)"), image)
+
+    def op_dropout(self, n):
+        image = n.ins[0] in self.c
+        x = self.operand(n.ins[0], image, True)
+        if self.given:
+            self.drawn.append((n.path, n.outs[0], n.p["p"]))
+            mask = f'given["{n.path}"]' + (".permute(0, 3, 1, 2)" if image else "")
+            self.put(n.outs[0], f"{x} * {mask}", image)
+        else:
+            self.put(n.outs[0], f"F.dropout({x}, {n.p['p']})", image)
+
+    # --- shapes --------------------------------------------------------------
+
+    def op_reshape(self, n):
+        self.put(n.outs[0], f"{self.as_graph(n.ins[0])}.reshape({tuple(self.shape(n.outs[0]))})")
+
+    def op_transpose(self, n):
+        axes = n.p["axes"] or list(reversed(range(self.rank(n.ins[0]))))
+        self.put(n.outs[0], f"{self.as_graph(n.ins[0])}.permute({tuple(axes)})")
+
+    def op_broadcast_to(self, n):
+        self.put(n.outs[0], f"{self.as_graph(n.ins[0])}.expand({tuple(self.shape(n.outs[0]))})")
+
+    def _axis(self, n, image):
+        axis = n.p["axis"] % self.rank(n.ins[0])
+        return IMAGE_AXIS[axis] if image else axis
+
+    def op_concat(self, n):
+        image = self.wants_image(n, n.outs[0])
+        xs = ", ".join(self.operand(i, image, True) for i in n.ins)
+        self.put(n.outs[0], f"torch.cat(({xs}), {self._axis(n, image)})", image)
+
+    def _range(self, n, image, start, length, step):
+        cut = f"{start}:{start + (length - 1) * step + 1}" + (f":{step}" if step > 1 else "")
+        return "[" + ":, " * self._axis(n, image) + cut + "]"
+
+    def op_slice(self, n):
+        image, axis = n.ins[0] in self.c, n.p["axis"] % self.rank(n.ins[0])
+        start = n.p["start"] % self.shape(n.ins[0])[axis]
+        cut = self._range(n, image, start, self.shape(n.outs[0])[axis], n.p["step"])
+        self.put(n.outs[0], self.operand(n.ins[0], image, True) + cut, image)
+
+    def op_slice_input(self, n):
+        g, y, axis = self.as_graph(n.ins[0]), n.outs[0], n.p["axis"] % self.rank(n.ins[0])
+        self.put(y, f"{g}.new_zeros({tuple(self.shape(y))})")
+        self.say(f"v{y}{self._range(n, False, n.p['start'], self.shape(n.ins[0])[axis], n.p['step'])} = {g}")
+
+    def op_pad(self, n):
+        image, mode = self.rank(n.ins[0]) == 4, n.p["mode"]
+        order = (2, 1, 3, 0) if image else range(self.rank(n.ins[0]) - 1, -1, -1)
+        pads = [x for a in order for x in (n.p["before"][a], n.p["after"][a])]
+        while len(pads) > 2 and not any(pads[-2:]):
+            del pads[-2:]
+        how = ', mode="reflect"' if mode == "reflect" else ""
+        self.put(n.outs[0], f"F.pad({self.operand(n.ins[0], image, True)}, {tuple(pads)}{how})", image)
+
+    # --- sums ----------------------------------------------------------------
+
+    def _reduce(self, n, name, more=""):
+        i, axes, keep = n.ins[0], [a % self.rank(n.ins[0]) for a in n.p["axes"]], n.p["keep"]
+        image = i in self.c and (keep or not axes or {1, 2} <= set(axes))
+        axes = axes or list(range(self.rank(i)))
+        dims = tuple(IMAGE_AXIS[a] if image else a for a in axes)
+        x = self.operand(i, image, True)
+        if len(axes) == self.rank(i) and not keep and name in ("sum", "mean"):
+            self.put(n.outs[0], f"{x}.{name}()")
+        else:
+            self.put(n.outs[0], f"{x}.{name}({dims}{more}, keepdim={keep})", image and keep)
+
+    def op_sum(self, n):
+        self._reduce(n, "sum")
+
+    def op_mean(self, n):
+        self._reduce(n, "mean")
+
+    def op_max(self, n):
+        self._reduce(n, "amax")
+
+    def op_min(self, n):
+        self._reduce(n, "amin")
+
+    def op_variance(self, n):
+        self._reduce(n, "var", f", unbiased={n.p['unbiased']}")
+
+    def op_argmax(self, n):
+        self.put(n.outs[0], f"{self.as_graph(n.ins[0])}.{n.op}({self._axis(n, False)}, keepdim={n.p['keep']})")
+
+    op_argmin = op_argmax
+
+    def op_sum_squares(self, n):
+        self.put(n.outs[0], " + ".join(f"{self.operand(i, i in self.c, True)}.square().sum()" for i in n.ins))
+
+    # --- products and convolutions -------------------------------------------
+
+    def _bias(self, y):
+        """The bias added to y and nothing else done with it: (its name, the sum's id); else (None, y)."""
+        add = self.only_use(y)
+        if add is None or add.op != "add" or add.ins[0] == add.ins[1]:
+            return "None", y
+        b = self.other(add, y)
+        if self.kind(b) != "param" or self.shape(b) != self.shape(y)[-1:]:
+            return "None", y
+        self.skip.add(add.index)
+        return self.as_graph(b), add.outs[0]
+
+    def _weight(self, w):
+        if self.storage.get(w) == "conv":
+            return "self." + self.attr[w]
+        return self.as_graph(w) + ".permute(3, 2, 0, 1)"
+
+    def op_conv2d(self, n):
+        x, w = self.as_image(n.ins[0]), self._weight(n.ins[1])
+        bias, y = self._bias(n.outs[0])
+        pad = sides(n.p["pad"])
+        if pad[0] != pad[1] or pad[2] != pad[3]:
+            x, pad = f"F.pad({x}, {(pad[2], pad[3], pad[0], pad[1])})", [0] * 4
+        self.put(y, f"F.conv2d({x}, {w}, {bias}, {pair(n.p['stride'])}, {(pad[0], pad[2])}, "
+                    f"{pair(n.p['dilation'])}, {n.p['groups']})", True)
+
+    def op_conv2d_input(self, n):
+        x, w = self.as_image(n.ins[0]), self._weight(n.ins[1])
+        y, size, kernel = n.outs[0], self.shape(n.outs[0])[1:3], self.shape(n.ins[1])[:2]
+        pad, stride, dilation = sides(n.p["pad"]), pair(n.p["stride"]), pair(n.p["dilation"])
+        even = pad[0] == pad[1] and pad[2] == pad[3]
+        bias, y = self._bias(y) if even else ("None", y)
+        padding = (pad[0], pad[2]) if even else (0, 0)
+        whole = size if even else (size[0] + pad[0] + pad[1], size[1] + pad[2] + pad[3])
+        more = tuple(whole[a] + 2 * padding[a] - (self.shape(n.ins[0])[1 + a] - 1) * stride[a]
+                     - dilation[a] * (kernel[a] - 1) - 1 for a in (0, 1))
+        cut = "" if even else f"[:, :, {pad[0]}:{pad[0] + size[0]}, {pad[2]}:{pad[2] + size[1]}]"
+        self.put(y, f"F.conv_transpose2d({x}, {w}, {bias}, {stride}, {padding}, {more}, {n.p['groups']}, "
+                    f"{dilation}){cut}", True)
+
+    def op_matmul(self, n):
+        a, b = n.ins
+        if self.attention and self._attention(n):
+            return
+        linear = self.rank(b) == 2 and self.kind(b) == "param" and not n.p["transpose_a"] and (
+            n.p["transpose_b"] or self.storage[b] == "linear")
+        if not linear:
+            x = self.as_graph(a) + (".transpose(-1, -2)" if n.p["transpose_a"] else "")
+            y = self.as_graph(b) + (".transpose(-1, -2)" if n.p["transpose_b"] else "")
+            self.put(n.outs[0], f"{x} @ {y}")
+            return
+        w = "self." + self.attr[b] if not n.p["transpose_b"] else self.as_graph(b)
+        bias, y = self._bias(n.outs[0])
+        if a in self.c:
+            self.put(y, f"F.conv2d({self.c[a]}, {w}[:, :, None, None], {bias})", True)
+        else:
+            self.put(y, f"F.linear({self.as_graph(a)}, {w}, {bias})")
+
+    def _chain(self, n, keep):
+        """From the scores q k' on: (scale, mask, dropout, the product with the values), or None."""
+        scale, mask, drop, softmax, i = 1.0, None, 0.0, None, n.outs[0]
+        while True:
+            m = self.only_use(i)
+            if m is None:
+                return None
+            keep.append(m.index)
+            if m.op in ("mul", "div") and not softmax and m.ins[0] == i and self.number(m.ins[1]) is not None:
+                factor = self.number(m.ins[1])
+                scale *= factor if m.op == "mul" else 1 / factor
+            elif m.op == "affine" and not softmax and m.p["offset"] == 0:
+                scale *= m.p["scale"]
+            elif m.op == "where" and not softmax and not mask and i == m.ins[1] and (self.number(m.ins[2]) or 0) < -1e8:
+                mask = m.ins[0]
+            elif m.op == "softmax" and not softmax and m.p["axis"] % self.rank(i) == self.rank(i) - 1:
+                softmax = m
+            elif m.op == "dropout" and softmax and not drop and not self.given:
+                drop = m.p["p"]
+            elif m.op == "matmul" and softmax and m.ins[0] == i and not m.p["transpose_a"] and not m.p["transpose_b"]:
+                return scale, mask, drop, m
+            else:
+                return None
+            i = m.outs[0]
+
+    def _attention(self, n):
+        """softmax(q k' scale, masked) v in one call, where the graph has just that."""
+        if not n.p["transpose_b"] or n.p["transpose_a"] or self.rank(n.outs[0]) != 4:
+            return False
+        within = []
+        found = self._chain(n, within)
+        if not found:
+            return False
+        scale, mask, drop, end = found
+        early = [i for i in (end.ins[1], mask) if i is not None and i in self.maker]
+        if any(self.maker[i].index > n.index for i in early) or self.rank(end.ins[1]) != 4:
+            return False
+        q, k, v = (self.as_graph(i) for i in (n.ins[0], n.ins[1], end.ins[1]))
+        m = self.as_graph(mask) if mask is not None else "None"
+        if mask is not None and self.values[mask]["dtype"] != "bool":
+            m = f"({m} != 0)"
+        native = self.shape(n.ins[0])[-1] ** -0.5
+        if abs(scale / native - 1) > 1e-6:
+            q = f"({q} * {scale / native!r})"
+        self.skip |= set(within)
+        self.put(end.outs[0], f"F.scaled_dot_product_attention({q}, {k}, {v}, {m}, {drop})")
+        return True
+
+    # --- softmax, norms, losses ----------------------------------------------
+
+    def op_softmax(self, n):
+        image = n.ins[0] in self.c
+        self.put(n.outs[0], f"F.{n.op}({self.operand(n.ins[0], image, True)}, {self._axis(n, image)})", image)
+
+    op_log_softmax = op_softmax
+
+    def op_logsumexp(self, n):
+        self.put(n.outs[0], f"torch.logsumexp({self.as_graph(n.ins[0])}, {self._axis(n, False)}, {n.p['keep']})")
+
+    def _affine(self, y, shape):
+        """y * scale + shift and nothing else done with y: names of both and the id of the end."""
+        mul = self.only_use(y)
+        if mul is None or mul.op != "mul":
+            return "None", "None", y
+        add, scale = self.only_use(mul.outs[0]), self.other(mul, y)
+        if add is None or add.op != "add" or self.shape(scale) != shape or self.kind(scale) != "param":
+            return "None", "None", y
+        shift = self.other(add, mul.outs[0])
+        if self.shape(shift) != shape or self.kind(shift) != "param":
+            return "None", "None", y
+        self.skip |= {mul.index, add.index}
+        return self.as_graph(scale), self.as_graph(shift), add.outs[0]
+
+    def _statistics(self, n, text):
+        if not (self.unused(n.outs[1]) and self.unused(n.outs[2])):
+            self.put(n.outs[2], text)
+            self.lines[-1] = self.lines[-1].replace(f"v{n.outs[2]} =", f"v{n.outs[2]}, v{n.outs[1]} =", 1)
+            self.v[n.outs[1]] = f"v{n.outs[1]}"
+
+    def op_layer_norm(self, n):
+        shape = self.shape(n.ins[0])[-n.p["axes"]:]
+        x = self.as_graph(n.ins[0])
+        dims = tuple(range(-n.p["axes"], 0))
+        self._statistics(n, f"torch.var_mean({x}, {dims}, unbiased=False, keepdim=True)")
+        scale, shift, y = self._affine(n.outs[0], shape)
+        self.put(y, f"F.layer_norm({x}, {tuple(shape)}, {scale}, {shift}, {n.p['eps']})")
+
+    def op_group_norm(self, n):
+        i, shape = n.ins[0], self.shape(n.ins[0])
+        if not (self.unused(n.outs[1]) and self.unused(n.outs[2])):
+            raise Unsupported(f"statistics of group_norm ({n.path}) have no PyTorch form in tools/bench_source.py")
+        scale, shift, y = self._affine(n.outs[0], shape[-1:])
+        if len(shape) == 4:
+            self.put(y, f"F.group_norm({self.as_image(i)}, {n.p['groups']}, {scale}, {shift}, {n.p['eps']})", True)
+        else:
+            self.put(y, f"F.group_norm({self.as_graph(i)}.movedim(-1, 1), {n.p['groups']}, {scale}, {shift}, "
+                        f"{n.p['eps']}).movedim(1, -1)")
+
+    def _average_of(self, i, most):
+        """The state that i (times a factor up to `most`) is averaged into: its id, the decay, the nodes."""
+        m, nodes = self.only_use(i), []
+        if m is not None and m.op == "mul" and 1 <= (self.number(self.other(m, i)) or 0) <= most:
+            nodes, i = [m.index], m.outs[0]
+            m = self.only_use(i)
+        if m is None or m.op != "ema" or m.ins[1] != i or (m.ins[0], m.outs[0]) not in self.stores:
+            return None
+        return m.ins[0], m.p["decay"], nodes + [m.index]
+
+    def op_batch_norm(self, n):
+        i, shape = n.ins[0], self.shape(n.ins[0])
+        running = "None, None"
+        momentum = 0
+        count = 1
+        for s in shape[:-1]:
+            count *= s
+        averages = [self._average_of(n.outs[1], 1), self._average_of(n.outs[2], 1.0001 * count / max(1, count - 1))]
+        if all(averages) and averages[0][1] == averages[1][1]:
+            for state, decay, nodes in averages:
+                self.skip |= set(nodes)
+                self.running.add(state)
+                momentum = 1 - decay
+            running = ", ".join("self." + self.attr[a[0]] for a in averages)
+        elif not (self.unused(n.outs[1]) and self.unused(n.outs[2])):
+            dims = tuple(range(len(shape) - 1))
+            self._statistics(n, f"torch.var_mean({self.as_graph(i)}, {dims}, unbiased=False)")
+        scale, shift, y = self._affine(n.outs[0], shape[-1:])
+        image = len(shape) == 4
+        x = self.as_image(i) if image else self.as_graph(i) + (f".reshape(-1, {shape[-1]})" if len(shape) != 2 else "")
+        back = "" if image or len(shape) == 2 else f".reshape({tuple(shape)})"
+        self.put(y, f"F.batch_norm({x}, {running}, {scale}, {shift}, True, {momentum}, {n.p['eps']}){back}", image)
+
+    def _loss(self, n):
+        image = any(i in self.c for i in n.ins)
+        a, b = (self.operand(i, image, True) for i in n.ins)
+        more = f", delta={n.p['delta']}" if n.op == "huber" else ""
+        self.put(n.outs[0], f'{LOSSES[n.op]}({a}, {b}, reduction="{n.p["reduction"]}"{more})',
+                 image and n.p["reduction"] == "none")
+
+    def op_cross_entropy(self, n):
+        x, index = self.as_graph(n.ins[0]), self.as_graph(n.ins[1])
+        shape = self.shape(n.ins[0])
+        none = n.p["reduction"] == "none"
+        if not self.unused(n.outs[1]):
+            self.put(n.outs[1], f"torch.logsumexp({x}, -1)")
+        self.put(n.outs[0], f"F.cross_entropy({x}.reshape(-1, {shape[-1]}), {index}.reshape(-1), "
+                            f'reduction="{n.p["reduction"]}", ignore_index={n.p["ignore"]}, '
+                            f"label_smoothing={n.p['smoothing']})" + (f".reshape({tuple(shape[:-1])})" if none else ""))
+
+    # --- tables --------------------------------------------------------------
+
+    def op_nearest(self, n):
+        x, table = self.as_graph(n.ins[0]), self.as_graph(n.ins[1])
+        d = self.shape(n.ins[1])[1]
+        self.say(f"t{n.index} = {table}.detach()")
+        self.put(n.outs[0], f"torch.addmm(t{n.index}.square().sum(1), {x}.detach().reshape(-1, {d}), t{n.index}.t(), "
+                            f"alpha=-2).argmin(1).view({tuple(self.shape(n.outs[0]))})")
+        self.say(f"del t{n.index}")
+
+    def op_lookup(self, n):
+        table, index = (self.as_graph(i) for i in n.ins)
+        self.put(n.outs[0], f"F.embedding({index}, {table})" if self.rank(n.ins[0]) == 2 else f"{table}[{index}]")
+
+    def op_scatter_add(self, n):
+        index, x = (self.as_graph(i) for i in n.ins)
+        shape = tuple(self.shape(n.outs[0]))
+        self.put(n.outs[0], f"{x}.new_zeros({shape}).index_add(0, {index}.reshape(-1), "
+                            f"{x}.reshape({(-1,) + shape[1:]}))")
+
+    def op_count(self, n):
+        index = self.as_graph(n.ins[0])
+        count = 1
+        for s in self.shape(n.ins[0]):
+            count *= s
+        self.put(n.outs[0], f"torch.zeros({n.p['size']}, dtype=dtype).index_add(0, {index}.reshape(-1), "
+                            f"torch.ones({count}, dtype=dtype))")
+
+    def op_one_hot(self, n):
+        self.put(n.outs[0], f"F.one_hot({self.as_graph(n.ins[0])}, {n.p['size']}).to(dtype)")
+
+    # --- random numbers ------------------------------------------------------
+
+    def _random(self, n):
+        y, shape, p = n.outs[0], tuple(self.shape(n.outs[0])), n.p
+        if self.given:
+            self.drawn.append((n.path, y, None))
+            self.put(y, f'given["{n.path}"]')
+        elif n.op == "random_rows":
+            x, size = self.as_graph(n.ins[0]), self.shape(n.ins[0])
+            rows = 1
+            for s in size[:-1]:
+                rows *= s
+            pick = f"torch.randperm({rows})[:{shape[0]}]" if rows >= shape[0] else f"torch.randint({rows}, ({shape[0]},))"
+            self.put(y, f"{x}.reshape(-1, {shape[-1]})[{pick}]")
+        elif n.op.startswith("random_integer"):
+            self.put(y, f"torch.randint({p['from']}, {p['below']}, {shape})")
+        elif n.op.startswith("random_uniform"):
+            self.put(y, f"torch.rand({shape}, dtype=dtype) * {p['high'] - p['low']!r} + {p['low']}")
+        else:
+            self.put(y, f"torch.randn({shape}, dtype=dtype) * {p['deviation']} + {p['mean']}")
+
+    # --- pools and sizes -----------------------------------------------------
+
+    def op_max_pool2d(self, n):
+        x, kernel, pad = self.as_image(n.ins[0]), pair(n.p["kernel"]), sides(n.p["pad"])
+        if pad[0] != pad[1] or pad[2] != pad[3] or max(pad[0] * 2 - kernel[0], pad[2] * 2 - kernel[1]) > 0:
+            x, pad = f'F.pad({x}, {(pad[2], pad[3], pad[0], pad[1])}, value=float("-inf"))', [0] * 4
+        stride = pair(n.p["stride"] or n.p["kernel"])
+        self.put(n.outs[0], f"F.max_pool2d({x}, {kernel}, {stride}, {(pad[0], pad[2])})", True)
+
+    def op_avg_pool2d(self, n):
+        x, kernel, pad = self.as_image(n.ins[0]), pair(n.p["kernel"]), sides(n.p["pad"])
+        if pad[0] != pad[1] or pad[2] != pad[3] or max(pad[0] * 2 - kernel[0], pad[2] * 2 - kernel[1]) > 0:
+            x, pad = f"F.pad({x}, {(pad[2], pad[3], pad[0], pad[1])})", [0] * 4
+        stride = pair(n.p["stride"] or n.p["kernel"])
+        self.put(n.outs[0], f"F.avg_pool2d({x}, {kernel}, {stride}, {(pad[0], pad[2])})", True)
+
+    def op_resize(self, n):
+        size = tuple(self.shape(n.outs[0])[1:3])
+        how = ', mode="bilinear", align_corners=False' if n.p["mode"] == "bilinear" else ""
+        self.put(n.outs[0], f"F.interpolate({self.as_image(n.ins[0])}, {size}{how})", True)
+
+
+def index_limits(graph):
+    """How many different values each integer input may have, as its readers tell."""
+    values, limit = graph["values"], {}
+    alias = {}
+    for n in graph["nodes"]:
+        p = n["params"]
+        if n["op"] in ("reshape", "stop", "copy", "slice", "concat", "transpose", "broadcast_to"):
+            alias.setdefault(n["out"][0], []).extend(n["in"])
+        for port, i in enumerate(n["in"]):
+            size = None
+            if n["op"] == "lookup" and port == 1:
+                size = values[n["in"][0]]["shape"][0]
+            elif n["op"] in ("one_hot", "count", "scatter_add") and port == 0:
+                size = int(p["size"])
+            elif n["op"] == "cross_entropy" and port == 1:
+                size = values[n["in"][0]]["shape"][-1]
+            todo = [i] if size else []
+            while todo:
+                k = todo.pop()
+                limit[k] = min(size, limit.get(k, size))
+                todo += alias.get(k, [])
+    return {v["name"]: limit.get(v["id"], 2) for v in values if v["kind"] == "input" and v["dtype"] in ("i32", "i64")}
+
+
+def load(path):
+    with open(path, encoding="utf-8") as f:
+        return json.load(f)["graphs"][0]
