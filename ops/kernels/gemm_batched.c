@@ -121,33 +121,79 @@ task_size(const struct vq_gemm_micro *u, int64_t m, int64_t n, int threads, int6
 			break;
 }
 
+/* A group of columns of one depth: what the threads share. */
+struct group {
+	const struct vq_gemm_micro *u;
+	const struct product *p;
+	const struct plan *s;
+	int64_t j, n, k, depth;		/* columns [j, j + n), depths [k, k + depth) */
+	int64_t rows, cols, across;	/* of a task; tasks side by side */
+	float *packed;
+	char *room;
+};
+
+static void
+pack_panel(const struct group *g, int64_t x)
+{
+	const struct product *p = g->p;
+	int64_t j = g->j + x;
+
+	vq_gemm_pack(g->u, g->packed + x * g->depth, g->depth, 0,
+	    p->tb ? p->b + j * p->ldb + g->k : p->b + g->k * p->ldb + j,
+	    p->ldb, p->tb, g->depth, g->n - x < g->u->nr ? g->n - x : g->u->nr);
+}
+
+static void
+group_task(const struct group *g, int64_t i, int thread)
+{
+	const struct product *p = g->p;
+	struct task t = { .i0 = i / g->across * g->rows, .j0 = i % g->across * g->cols,
+	    .k0 = g->k, .k1 = g->k + g->depth, .group = g->j };
+
+	t.i1 = t.i0 + g->rows < p->m ? t.i0 + g->rows : p->m;
+	t.j1 = t.j0 + g->cols < g->n ? t.j0 + g->cols : g->n;
+	run_task(g->u, p, &t, g->packed, (float *)(g->room + (size_t)thread * g->s->copied));
+}
+
+/* One thread has its own loops: a parallel region inside another costs more than a
+ * small product, even when it is of one thread. */
+static void
+run_group(const struct group *g, int threads)
+{
+	int64_t tasks = ceil_div(g->p->m, g->rows) * g->across;
+
+	if (threads == 1) {
+		for (int64_t x = 0; x < g->n; x += g->u->nr)
+			pack_panel(g, x);
+		for (int64_t i = 0; i < tasks; i++)
+			group_task(g, i, 0);
+		return;
+	}
+	#pragma omp parallel num_threads(threads)
+	{
+		#pragma omp for
+		for (int64_t x = 0; x < g->n; x += g->u->nr)
+			pack_panel(g, x);
+		#pragma omp for schedule(dynamic)
+		for (int64_t i = 0; i < tasks; i++)
+			group_task(g, i, omp_get_thread_num());
+	}
+}
+
 /* packed: room for a group of b; room: `copied` bytes for each thread. */
 static void
 run_product(const struct vq_gemm_micro *u, const struct product *p, const struct plan *s,
     float *packed, char *room, int threads)
 {
-	for (int64_t j = 0; j < p->n; j += s->group) {
-		int64_t n = p->n - j < s->group ? p->n - j : s->group, rows, cols;
+	struct group g = { .u = u, .p = p, .s = s, .packed = packed, .room = room };
 
-		task_size(u, p->m, n, threads, &rows, &cols);
-		int64_t across = ceil_div(n, cols), tasks = ceil_div(p->m, rows) * across;
-		for (int64_t k = 0; k < p->k; k += s->depth) {
-			int64_t depth = p->k - k < s->depth ? p->k - k : s->depth;
-
-			#pragma omp parallel for num_threads(threads) if (threads > 1)
-			for (int64_t x = 0; x < n; x += u->nr)
-				vq_gemm_pack(u, packed + x * depth, depth, 0,
-				    p->tb ? p->b + (j + x) * p->ldb + k : p->b + k * p->ldb + j + x,
-				    p->ldb, p->tb, depth, n - x < u->nr ? n - x : u->nr);
-			#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(dynamic)
-			for (int64_t i = 0; i < tasks; i++) {
-				struct task t = { .i0 = i / across * rows, .j0 = i % across * cols,
-				    .k0 = k, .k1 = k + depth, .group = j };
-				t.i1 = t.i0 + rows < p->m ? t.i0 + rows : p->m;
-				t.j1 = t.j0 + cols < n ? t.j0 + cols : n;
-				char *mine = threads > 1 ? room + (size_t)omp_get_thread_num() * s->copied : room;
-				run_task(u, p, &t, packed, (float *)mine);
-			}
+	for (g.j = 0; g.j < p->n; g.j += s->group) {
+		g.n = p->n - g.j < s->group ? p->n - g.j : s->group;
+		task_size(u, p->m, g.n, threads, &g.rows, &g.cols);
+		g.across = ceil_div(g.n, g.cols);
+		for (g.k = 0; g.k < p->k; g.k += s->depth) {
+			g.depth = p->k - g.k < s->depth ? p->k - g.k : s->depth;
+			run_group(&g, threads);
 		}
 	}
 }

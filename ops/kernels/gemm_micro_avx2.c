@@ -31,46 +31,33 @@ mask_of(int cols)
 	return _mm256_cmpgt_epi32(_mm256_set1_epi32(cols), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
-static inline struct row
-row_load(const float *c, int cols)
+/* A whole row of the tile. */
+static inline __attribute__((always_inline)) void
+row_whole(bool add, float *c, struct row r)
 {
-	struct row r;
-
-	if (cols == NR) {
-		r.lo = _mm256_loadu_ps(c);
-		r.hi = _mm256_loadu_ps(c + 8);
-	} else {
-		r.lo = _mm256_maskload_ps(c, mask_of(cols));
-		r.hi = cols > 8 ? _mm256_maskload_ps(c + 8, mask_of(cols - 8)) : _mm256_setzero_ps();
+	if (add) {
+		r.lo = _mm256_add_ps(r.lo, _mm256_loadu_ps(c));
+		r.hi = _mm256_add_ps(r.hi, _mm256_loadu_ps(c + 8));
 	}
-	return r;
+	_mm256_storeu_ps(c, r.lo);
+	_mm256_storeu_ps(c + 8, r.hi);
 }
 
+/* A row at an edge: the first of its columns, or none. */
 static inline void
-row_store(float *c, struct row r, int cols)
+row_edge(const struct vq_gemm_tile *t, int i, float *c, struct row r)
 {
-	if (cols == NR) {
-		_mm256_storeu_ps(c, r.lo);
-		_mm256_storeu_ps(c + 8, r.hi);
-	} else {
-		_mm256_maskstore_ps(c, mask_of(cols), r.lo);
-		if (cols > 8)
-			_mm256_maskstore_ps(c + 8, mask_of(cols - 8), r.hi);
-	}
-}
+	__m256i lo = mask_of(t->cols), hi = mask_of(t->cols - 8);
 
-static inline void
-row_end(const struct vq_gemm_tile *t, int i, float *c, struct row r)
-{
 	if (i >= t->rows)
 		return;
+	c += t->col;
 	if (t->add) {
-		struct row old = row_load(c + t->col, t->cols);
-
-		r.lo = _mm256_add_ps(r.lo, old.lo);
-		r.hi = _mm256_add_ps(r.hi, old.hi);
+		r.lo = _mm256_add_ps(r.lo, _mm256_maskload_ps(c, lo));
+		r.hi = _mm256_add_ps(r.hi, _mm256_maskload_ps(c + 8, hi));
 	}
-	row_store(c + t->col, r, t->cols);
+	_mm256_maskstore_ps(c, lo, r.lo);
+	_mm256_maskstore_ps(c + 8, hi, r.hi);
 }
 
 static void
@@ -97,31 +84,45 @@ tile(const struct vq_gemm_tile *t, const float *const *a, float *const *c)
 			c5 = row_fma(c5, a5 + x, lo, hi);
 		}
 	}
-	row_end(t, 0, c[0], c0);
-	row_end(t, 1, c[1], c1);
-	row_end(t, 2, c[2], c2);
-	row_end(t, 3, c[3], c3);
-	row_end(t, 4, c[4], c4);
-	row_end(t, 5, c[5], c5);
+	if (t->rows == MR && t->cols == NR) {
+		row_whole(t->add, c[0] + t->col, c0);
+		row_whole(t->add, c[1] + t->col, c1);
+		row_whole(t->add, c[2] + t->col, c2);
+		row_whole(t->add, c[3] + t->col, c3);
+		row_whole(t->add, c[4] + t->col, c4);
+		row_whole(t->add, c[5] + t->col, c5);
+		return;
+	}
+	row_edge(t, 0, c[0], c0);
+	row_edge(t, 1, c[1], c1);
+	row_edge(t, 2, c[2], c2);
+	row_edge(t, 3, c[3], c3);
+	row_edge(t, 4, c[4], c4);
+	row_edge(t, 5, c[5], c5);
 }
 
-/* Eight columns of eight rows become eight rows of eight columns. */
+/* Eight floats of each of n rows become eight rows of n columns and zeros. */
 static inline void
-transpose8(const float *from, int64_t ld, float *to)
+transpose8(const float *from, int64_t ld, int n, float *to)
 {
 	__m256 r[8], u[8];
 
+	#pragma GCC unroll 8
 	for (int i = 0; i < 8; i++)
-		r[i] = _mm256_loadu_ps(from + i * ld);
+		r[i] = i < n ? _mm256_loadu_ps(from + i * ld) : _mm256_setzero_ps();
+	#pragma GCC unroll 4
 	for (int i = 0; i < 8; i += 2) {
 		u[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
 		u[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
 	}
+	#pragma GCC unroll 2
 	for (int i = 0; i < 8; i += 4)
+		#pragma GCC unroll 2
 		for (int j = 0; j < 2; j++) {
 			r[i + 2 * j] = _mm256_shuffle_ps(u[i + j], u[i + j + 2], 0x44);
 			r[i + 2 * j + 1] = _mm256_shuffle_ps(u[i + j], u[i + j + 2], 0xee);
 		}
+	#pragma GCC unroll 4
 	for (int i = 0; i < 4; i++) {
 		_mm256_store_ps(to + i * NR, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
 		_mm256_store_ps(to + (i + 4) * NR, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
@@ -144,11 +145,11 @@ pack(float *to, const float *from, int64_t ld, int64_t len, int n)
 static void
 pack_transposed(float *to, const float *from, int64_t ld, int64_t len, int n)
 {
-	int64_t whole = n == NR ? len & ~(int64_t)7 : 0;
+	int64_t whole = len & ~(int64_t)7;
 
 	for (int64_t k = 0; k < whole; k += 8) {
-		transpose8(from + k, ld, to + k * NR);
-		transpose8(from + 8 * ld + k, ld, to + k * NR + 8);
+		transpose8(from + k, ld, n, to + k * NR);
+		transpose8(from + 8 * ld + k, ld, n - 8, to + k * NR + 8);
 	}
 	for (int64_t k = whole; k < len; k++)
 		for (int j = 0; j < NR; j++)

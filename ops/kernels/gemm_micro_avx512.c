@@ -97,15 +97,17 @@ tile(const struct vq_gemm_tile *t, const float *const *a, float *const *c)
 	row_end(t, 11, c[11], c11);
 }
 
-/* One half panel: 16 floats of each of 16 rows become 16 rows of 16 columns. */
+/* One half panel: 16 floats of each of n rows become 16 rows of n columns and zeros. */
 static inline void
-transpose16(const float *from, int64_t ld, float *to)
+transpose16(const float *from, int64_t ld, int n, float *to)
 {
+	const __mmask16 there = mask_of(n < 0 ? 0 : n < 16 ? n : 16);
 	const __m512i rows = _mm512_mullo_epi32(_mm512_set1_epi32((int)ld),
 	    _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
 
 	for (int k = 0; k < 16; k++)
-		_mm512_store_ps(to + k * NR, _mm512_i32gather_ps(rows, from + k, sizeof(float)));
+		_mm512_store_ps(to + k * NR, _mm512_mask_i32gather_ps(_mm512_setzero_ps(), there, rows,
+		    from + k, sizeof(float)));
 }
 
 static void
@@ -125,11 +127,11 @@ static void
 pack_transposed(float *to, const float *from, int64_t ld, int64_t len, int n)
 {
 	/* The gather's indices are 32-bit. */
-	int64_t whole = n == NR && ld <= INT32_MAX / 16 ? len & ~(int64_t)15 : 0;
+	int64_t whole = ld <= INT32_MAX / 16 ? len & ~(int64_t)15 : 0;
 
 	for (int64_t k = 0; k < whole; k += 16) {
-		transpose16(from + k, ld, to + k * NR);
-		transpose16(from + 16 * ld + k, ld, to + k * NR + 16);
+		transpose16(from + k, ld, n, to + k * NR);
+		transpose16(from + 16 * ld + k, ld, n - 16, to + k * NR + 16);
 	}
 	for (int64_t k = whole; k < len; k++)
 		for (int j = 0; j < NR; j++)
