@@ -17,6 +17,9 @@ enum {
 	PACKED = 1 << 20,		/* floats of b packed at a time, about */
 	SMALL = 1 << 22,		/* m * n * k below which a whole product is one task */
 	COPY_COLS = 48,			/* columns that pay for copying a stretch of a */
+	FEW = 8,			/* rows below which b is read once, unpacked */
+	FEW_FLOATS = 1 << 16,		/* of a at most */
+	STRIP = 1024,			/* most columns of a task then */
 };
 
 /* c[m, n] = op(a)[m, k] . op(b)[k, n] */
@@ -36,6 +39,7 @@ struct plan {
 	int64_t depth, group;		/* k and columns packed at a time */
 	int64_t splits;			/* > 1: so many depths summed apart */
 	bool whole;			/* batches are tasks */
+	bool few;			/* few rows: what takes time is reading b */
 	size_t packed, copied, partial;	/* bytes: of b; of a, a thread; of the sums */
 	struct vq_shape a, b;		/* leading axes, aligned to the result's */
 	bool shared_b;
@@ -241,7 +245,8 @@ plan_of(const struct vq_shape *a, const struct vq_shape *b, const struct vq_shap
 	if (s.group > vq_gemm_width(s.n))
 		s.group = vq_gemm_width(s.n);
 	s.splits = 1;
-	if (s.batch == 1 && ceil_div(s.m, 24) * ceil_div(s.n, 64) < 16)
+	s.few = s.batch == 1 && s.m <= FEW && s.k * s.m <= FEW_FLOATS && s.n >= 64;
+	if (s.batch == 1 && !s.few && ceil_div(s.m, 24) * ceil_div(s.n, 64) < 16)
 		s.splits = s.k / 512 < 1 ? 1 : s.k / 512 > 16 ? 16 : s.k / 512;
 	s.packed = aligned(s.depth * s.group);
 	s.copied = aligned((VQ_GEMM_ROWS + 16) * (int64_t)(DEPTH / 2 + 16));
@@ -268,6 +273,50 @@ product_at(const struct vq_call *c, const struct plan *s, bool ta, bool tb, int6
 	    .lda = ta ? s->m : s->k, .ldb = tb ? s->k : s->n,
 	    .a = a + ia * s->m * s->k, .b = b + ib * s->k * s->n,
 	    .c = (float *)c->out[0].data + i * s->m * s->n, .row = i * s->m };
+}
+
+/* Columns [j, j + n) of few rows: b goes by once, as rows or as columns. */
+static void
+few_strip(const struct vq_kernels *k, const struct product *p, const float *a, int64_t j, int64_t n)
+{
+	for (int64_t i = 0; i < p->m; i++)
+		memset(p->c + i * p->n + j, 0, (size_t)n * sizeof(float));
+	if (p->tb) {
+		for (int64_t x = j; x < j + n; x++)
+			for (int64_t i = 0; i < p->m; i++)
+				p->c[i * p->n + x] = k->dot(a + i * p->k, p->b + x * p->ldb, p->k);
+		return;
+	}
+	int64_t x = 0;
+	for (; x + 4 <= p->k; x += 4)
+		for (int64_t i = 0; i < p->m; i++)
+			k->gemm->add4(p->c + i * p->n + j, n, a + i * p->k + x, p->b + x * p->ldb + j, p->ldb);
+	for (; x < p->k; x++)
+		for (int64_t i = 0; i < p->m; i++) {
+			float *c = p->c + i * p->n + j;
+			k->ew[VQ_EW_AXPY](c, p->b + x * p->ldb + j, c, NULL, a[i * p->k + x], 0, n);
+		}
+}
+
+static void
+run_few(const struct vq_call *call, const struct product *p, const struct vq_epilogue *end)
+{
+	const float *a = p->a;
+
+	if (p->ta) {			/* its rows side by side */
+		float *room = call->scratch;
+		for (int64_t i = 0; i < p->m * p->k; i++)
+			room[i] = p->a[i % p->k * p->lda + i / p->k];
+		a = room;
+	}
+	int64_t strip = ceil_div(p->n, 64 * call->threads) * 64;
+	strip = strip > STRIP ? STRIP : strip;
+	#pragma omp parallel for num_threads(call->threads) schedule(static)
+	for (int64_t j = 0; j < p->n; j += strip) {
+		int64_t n = p->n - j < strip ? p->n - j : strip;
+		few_strip(call->k, p, a, j, n);
+		vq_epilogue_apply(end, 0, p->m, j, n);
+	}
 }
 
 /* Depths summed apart, then together, in order. */
@@ -323,6 +372,9 @@ vq_matmul_run(const struct vq_call *c, bool ta, bool tb)
 			p.end = &end;
 			run_product(u, &p, &s, (float *)mine, mine + s.packed, 1);
 		}
+	} else if (s.few) {
+		struct product p = product_at(c, &s, ta, tb, 0);
+		run_few(c, &p, &end);
 	} else if (s.splits > 1) {
 		struct product p = product_at(c, &s, ta, tb, 0);
 		run_split(c, &p, &s, &end, scratch);
@@ -341,6 +393,8 @@ vq_matmul_scratch(const struct vq_cost *c, bool ta, bool tb)
 {
 	struct plan s = plan_of(&c->in[0].shape, &c->in[1].shape, &c->out[0].shape, ta);
 
+	if (s.few)
+		return (size_t)(s.m * s.k) * sizeof(float);
 	size_t threads = (size_t)c->threads, packs = s.whole || s.splits > 1 ? threads : 1;
 
 	return packs * s.packed + threads * s.copied + (s.splits > 1 ? (size_t)s.splits * s.partial : 0);

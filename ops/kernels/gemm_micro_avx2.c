@@ -6,6 +6,7 @@
 #pragma GCC target("avx2,fma")
 
 #include <immintrin.h>
+#include <math.h>
 
 #include "ops/kernels/gemm_micro.h"
 
@@ -130,6 +131,24 @@ transpose8(const float *from, int64_t ld, int n, float *to)
 }
 
 static void
+add4(float *c, int64_t n, const float *a, const float *b, int64_t ldb)
+{
+	__m256 a0 = _mm256_set1_ps(a[0]), a1 = _mm256_set1_ps(a[1]), a2 = _mm256_set1_ps(a[2]), a3 = _mm256_set1_ps(a[3]);
+	const float *b1 = b + ldb, *b2 = b1 + ldb, *b3 = b2 + ldb;
+	int64_t j = 0;
+
+	for (; j + 8 <= n; j += 8) {
+		__m256 x = _mm256_fmadd_ps(a0, _mm256_loadu_ps(b + j), _mm256_loadu_ps(c + j));
+		x = _mm256_fmadd_ps(a1, _mm256_loadu_ps(b1 + j), x);
+		x = _mm256_fmadd_ps(a2, _mm256_loadu_ps(b2 + j), x);
+		x = _mm256_fmadd_ps(a3, _mm256_loadu_ps(b3 + j), x);
+		_mm256_storeu_ps(c + j, x);
+	}
+	for (; j < n; j++)
+		c[j] = fmaf(a[3], b3[j], fmaf(a[2], b2[j], fmaf(a[1], b1[j], fmaf(a[0], b[j], c[j]))));
+}
+
+static void
 pack(float *to, const float *from, int64_t ld, int64_t len, int n)
 {
 	for (int64_t k = 0; k < len; k++, to += NR, from += ld)
@@ -157,5 +176,6 @@ pack_transposed(float *to, const float *from, int64_t ld, int64_t len, int n)
 }
 
 const struct vq_gemm_micro vq_gemm_avx2 = {
-	.mr = MR, .nr = NR, .kc = 384, .tile = tile, .pack = pack, .pack_transposed = pack_transposed,
+	.mr = MR, .nr = NR, .kc = 384, .tile = tile, .add4 = add4,
+	.pack = pack, .pack_transposed = pack_transposed,
 };

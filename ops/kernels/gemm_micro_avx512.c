@@ -7,6 +7,7 @@
 #pragma GCC target("avx512f,avx512vl,avx2,fma")
 
 #include <immintrin.h>
+#include <math.h>
 
 #include "ops/kernels/gemm_micro.h"
 
@@ -111,6 +112,24 @@ transpose16(const float *from, int64_t ld, int n, float *to)
 }
 
 static void
+add4(float *c, int64_t n, const float *a, const float *b, int64_t ldb)
+{
+	__m512 a0 = _mm512_set1_ps(a[0]), a1 = _mm512_set1_ps(a[1]), a2 = _mm512_set1_ps(a[2]), a3 = _mm512_set1_ps(a[3]);
+	const float *b1 = b + ldb, *b2 = b1 + ldb, *b3 = b2 + ldb;
+	int64_t j = 0;
+
+	for (; j + 16 <= n; j += 16) {
+		__m512 x = _mm512_fmadd_ps(a0, _mm512_loadu_ps(b + j), _mm512_loadu_ps(c + j));
+		x = _mm512_fmadd_ps(a1, _mm512_loadu_ps(b1 + j), x);
+		x = _mm512_fmadd_ps(a2, _mm512_loadu_ps(b2 + j), x);
+		x = _mm512_fmadd_ps(a3, _mm512_loadu_ps(b3 + j), x);
+		_mm512_storeu_ps(c + j, x);
+	}
+	for (; j < n; j++)
+		c[j] = fmaf(a[3], b3[j], fmaf(a[2], b2[j], fmaf(a[1], b1[j], fmaf(a[0], b[j], c[j]))));
+}
+
+static void
 pack(float *to, const float *from, int64_t ld, int64_t len, int n)
 {
 	for (int64_t k = 0; k < len; k++, to += NR, from += ld)
@@ -139,5 +158,6 @@ pack_transposed(float *to, const float *from, int64_t ld, int64_t len, int n)
 }
 
 const struct vq_gemm_micro vq_gemm_avx512 = {
-	.mr = MR, .nr = NR, .kc = 256, .tile = tile, .pack = pack, .pack_transposed = pack_transposed,
+	.mr = MR, .nr = NR, .kc = 256, .tile = tile, .add4 = add4,
+	.pack = pack, .pack_transposed = pack_transposed,
 };

@@ -66,6 +66,29 @@ tile(const struct vq_gemm_tile *t, const float *const *a, float *const *c)
 	row_end(t, 3, c[3], c3);
 }
 
+static inline f32x4
+four(const float *x)
+{
+	f32x4 v;
+
+	memcpy(&v, x, sizeof(v));
+	return v;
+}
+
+static void
+add4(float *c, int64_t n, const float *a, const float *b, int64_t ldb)
+{
+	const float *b1 = b + ldb, *b2 = b1 + ldb, *b3 = b2 + ldb;
+	int64_t j = 0;
+
+	for (; j + 4 <= n; j += 4) {
+		f32x4 x = four(c + j) + a[0] * four(b + j) + a[1] * four(b1 + j) + a[2] * four(b2 + j) + a[3] * four(b3 + j);
+		memcpy(c + j, &x, sizeof(x));
+	}
+	for (; j < n; j++)
+		c[j] = c[j] + a[0] * b[j] + a[1] * b1[j] + a[2] * b2[j] + a[3] * b3[j];
+}
+
 static void
 pack(float *to, const float *from, int64_t ld, int64_t len, int n)
 {
@@ -87,5 +110,6 @@ pack_transposed(float *to, const float *from, int64_t ld, int64_t len, int n)
 }
 
 const struct vq_gemm_micro vq_gemm_portable = {
-	.mr = MR, .nr = NR, .kc = 512, .tile = tile, .pack = pack, .pack_transposed = pack_transposed,
+	.mr = MR, .nr = NR, .kc = 512, .tile = tile, .add4 = add4,
+	.pack = pack, .pack_transposed = pack_transposed,
 };
