@@ -58,19 +58,38 @@ spread_out(int64_t channels)
 	return (lines + (lines + 1) % 2) * 16;
 }
 
+static int64_t
+whole_tiles(int64_t rows)
+{
+	return ceil_div(rows, VQ_GEMM_MR_MAX) * VQ_GEMM_MR_MAX;
+}
+
+/* So many channels at a time that a block has pixels enough: the weights are read and
+ * written once for each. */
+static void
+cut_block(struct plan *p)
+{
+	p->rows = p->gather ? p->cn : whole_tiles(p->cn);
+	for (;; p->rows = whole_tiles(ceil_div(p->rows, 2))) {
+		p->win.direct = false;
+		vq_window_cut(&p->win, PIXELS, ROOM, p->gather ? p->cn : spread_out(p->rows < p->cn ? p->rows : p->cn));
+		if (p->gather || p->rows <= 2 * VQ_GEMM_MR_MAX || p->win.lines * p->win.cols > PIXELS * 2 / 3)
+			break;
+	}
+}
+
 /* Channels of a task, so that every thread gets some.  Rows in whole tiles of any
  * instruction set. */
 static void
 cut_tasks(struct plan *p, int threads)
 {
-	p->rows = p->gather ? p->cn : ceil_div(p->cn, VQ_GEMM_MR_MAX) * VQ_GEMM_MR_MAX;
 	p->cols = vq_gemm_width(p->nn);
 	while (threads > 1) {
 		int64_t tasks = p->parts * p->groups * ceil_div(p->cn, p->rows) * ceil_div(p->nn, p->cols);
 		if (tasks >= 2 * threads)
 			break;
 		if (!p->gather && p->rows >= 3 * VQ_GEMM_MR_MAX)
-			p->rows = ceil_div(ceil_div(p->rows, 2), VQ_GEMM_MR_MAX) * VQ_GEMM_MR_MAX;
+			p->rows = whole_tiles(ceil_div(p->rows, 2));
 		else if (p->cols > VQ_GEMM_NR_MAX)
 			p->cols = vq_gemm_width(ceil_div(p->cols, 2));
 		else
@@ -95,7 +114,7 @@ plan_make(struct plan *p, const struct vq_conv *v, int threads, void *scratch)
 	p->size = p->taps * p->cn * p->co;
 	if (v->n == 0)
 		return 0;
-	vq_window_cut(w, PIXELS, ROOM, p->gather ? p->cn : spread_out(p->cn));
+	cut_block(p);
 	int64_t blocks = vq_window_blocks(w);
 	p->parts = PART_FLOATS / p->size < PARTS ? PART_FLOATS / p->size : PARTS;
 	p->parts = p->parts > blocks ? blocks : p->parts < 1 ? 1 : p->parts;
