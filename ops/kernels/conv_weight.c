@@ -16,8 +16,8 @@
 #include "ops/kernels/conv_window.h"
 
 enum {
-	PIXELS = 256,			/* depth of a block, about */
-	ROOM = 80 << 10,		/* floats of source pixels in a block, about */
+	PIXELS = 128,			/* depth of a block, about */
+	ROOM = 48 << 10,		/* floats of source pixels in a block, about */
 	GATHER = 16,			/* input channels up to which patches are gathered */
 	PARTS = 16,			/* most parts of a sum */
 	PART_FLOATS = 128 << 10,	/* all parts together take at most so many floats */
@@ -71,7 +71,7 @@ cut_block(struct plan *p)
 {
 	p->rows = p->gather ? p->cn : whole_tiles(p->cn);
 	for (;; p->rows = whole_tiles(ceil_div(p->rows, 2))) {
-		p->win.direct = false;
+		p->win.direct = p->taps == 1;	/* nothing is read twice */
 		vq_window_cut(&p->win, PIXELS, ROOM, p->gather ? p->cn : spread_out(p->rows < p->cn ? p->rows : p->cn));
 		if (p->gather || p->rows <= 2 * VQ_GEMM_MR_MAX || p->win.lines * p->win.cols > PIXELS * 2 / 3)
 			break;
@@ -120,7 +120,7 @@ plan_make(struct plan *p, const struct vq_conv *v, int threads, void *scratch)
 	p->parts = p->parts > blocks ? blocks : p->parts < 1 ? 1 : p->parts;
 	p->per_part = ceil_div(blocks, p->parts);
 	cut_tasks(p, threads);
-	if (!p->gather && p->rows < p->cn) {	/* only the channels of a task are laid out */
+	if (!p->gather && !w->direct && p->rows < p->cn) {	/* only the channels of a task are laid out */
 		w->pixel = spread_out(p->rows);
 		vq_window_lines(w, w->lines);
 	}
@@ -192,7 +192,7 @@ static void
 add_tap(const struct plan *p, const struct vq_gemm_micro *u, const struct vq_block *b,
     const struct task *t, struct vq_gemm_block *g, int64_t tap)
 {
-	const float *a[VQ_GEMM_TABLE];
+	const float *a[VQ_GEMM_TABLE], *from = b->from + p->off[tap];
 	float *c[VQ_GEMM_TABLE];
 
 	g->segs = b->lines;
@@ -202,7 +202,7 @@ add_tap(const struct plan *p, const struct vq_gemm_micro *u, const struct vq_blo
 	for (int64_t i = 0; i < t->rows; i += VQ_GEMM_ROWS) {
 		g->m = t->rows - i < VQ_GEMM_ROWS ? t->rows - i : VQ_GEMM_ROWS;
 		for (int64_t j = 0; j < g->m; j++) {
-			a[j] = b->from + p->off[tap] + i + j;
+			a[j] = from + i + j;
 			c[j] = t->dw + (tap * p->cn + t->row + i + j) * p->co;
 		}
 		g->a = a;

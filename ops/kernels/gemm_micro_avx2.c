@@ -69,6 +69,9 @@ tile(const struct vq_gemm_tile *t, const float *const *a, float *const *c)
 	const float *b = t->b;
 	int64_t step = t->step;
 
+	if (t->add)			/* c comes from afar while the sums are made */
+		for (int i = 0; i < MR; i++)
+			_mm_prefetch((const char *)(c[i] + t->col), _MM_HINT_T0);
 	for (int64_t s = 0; s < t->segs; s++) {
 		const float *a0 = a[0] + t->off[s], *a1 = a[1] + t->off[s], *a2 = a[2] + t->off[s];
 		const float *a3 = a[3] + t->off[s], *a4 = a[4] + t->off[s], *a5 = a[5] + t->off[s];
