@@ -342,23 +342,6 @@ open_ahead(void *arg)
 	return NULL;
 }
 
-/* Appends what the thread reported, as far as there is room, and empties it. */
-static void
-move_diags(struct vq_diags *to, struct vq_diags *from)
-{
-	int kept = 0;
-
-	to->total += from->total;
-	for (int i = 0; i < from->count; i++) {
-		if (to->count < VQ_DIAGS_MAX)
-			to->diag[to->count++] = from->diag[i];
-		else
-			from->diag[kept++] = from->diag[i];
-	}
-	from->count = kept;
-	vq_diags_free(from);
-}
-
 struct vq_opening *
 vq_dataset_open_begin(const struct vq_data_spec *spec)
 {
@@ -381,7 +364,7 @@ vq_dataset_open_end(struct vq_opening *o, struct vq_diags *d)
 	if (o->threaded) {
 		pthread_join(o->thread, NULL);
 		set = o->set;
-		move_diags(d, &o->diags);
+		vq_diags_move(d, &o->diags);
 	} else {
 		set = vq_dataset_open(&o->spec, d);
 	}

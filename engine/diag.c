@@ -78,6 +78,15 @@ same_place(const struct vq_range *a, const struct vq_range *b)
 	return a->source == b->source && a->line == b->line && a->col == b->col;
 }
 
+static bool
+is_told(const struct vq_diags *d, const struct vq_range *place, const char *message)
+{
+	for (int i = 0; i < d->count; i++)
+		if (same_place(&d->diag[i]->at, place) && strcmp(d->diag[i]->message, message) == 0)
+			return true;
+	return false;
+}
+
 /* Prints fmt into a new string. */
 static char *
 format(const char *fmt, va_list ap)
@@ -98,6 +107,12 @@ vq_error(struct vq_diags *d, enum vq_status status, const struct vq_range *at, c
 
 	if (!d)
 		return &dropped;
+	/* No room: only counted.  Finding the copy of a source for each of
+	 * thousands of errors would take minutes. */
+	if (d->count == VQ_DIAGS_MAX) {
+		d->total++;
+		return &dropped;
+	}
 	if (!d->kept)
 		d->kept = vq_alloc(sizeof(*d->kept));
 	if (at)
@@ -105,16 +120,11 @@ vq_error(struct vq_diags *d, enum vq_status status, const struct vq_range *at, c
 	va_start(ap, fmt);
 	message = format(fmt, ap);
 	va_end(ap);
-	for (int i = 0; i < d->count; i++)
-		if (same_place(&d->diag[i]->at, &place) && strcmp(d->diag[i]->message, message) == 0) {
-			free(message);
-			return &dropped;
-		}
-	d->total++;
-	if (d->count == VQ_DIAGS_MAX) {
+	if (is_told(d, &place, message)) {
 		free(message);
 		return &dropped;
 	}
+	d->total++;
 	e = vq_alloc(sizeof(*e));
 	e->status = status;
 	e->at = place;
@@ -160,6 +170,39 @@ void
 vq_note(struct vq_diag *e, const struct vq_range *at, const char *fmt, ...)
 {
 	ADD_LINE(e, VQ_NOTE, at, fmt);
+}
+
+/* The places of e as those of copies that k has. */
+static void
+keep_places(struct vq_kept *k, struct vq_diag *e)
+{
+	e->at = keep(k, &e->at);
+	for (int i = 0; i < e->lines; i++)
+		e->line[i].at = keep(k, &e->line[i].at);
+	e->kept = k;
+}
+
+void
+vq_diags_move(struct vq_diags *to, struct vq_diags *from)
+{
+	int left = 0, told = 0;
+
+	if (!to->kept)
+		to->kept = vq_alloc(sizeof(*to->kept));
+	for (int i = 0; i < from->count; i++) {
+		struct vq_diag *e = from->diag[i];
+
+		keep_places(to->kept, e);
+		bool again = is_told(to, &e->at, e->message);
+		if (again || to->count == VQ_DIAGS_MAX)
+			from->diag[left++] = e;
+		else
+			to->diag[to->count++] = e;
+		told += again;
+	}
+	to->total += from->total - told;
+	from->count = left;
+	vq_diags_free(from);
 }
 
 enum vq_status

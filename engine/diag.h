@@ -77,6 +77,8 @@ void vq_diags_print(const struct vq_diags *d, FILE *to, bool color);
 /* The status of the first error, VQ_OK when there is none. */
 enum vq_status vq_diags_status(const struct vq_diags *d);
 void vq_diags_free(struct vq_diags *d);
+/* Appends what from holds, as if it had been reported to `to`, and empties from. */
+void vq_diags_move(struct vq_diags *to, struct vq_diags *from);
 
 /* "file:line:col" of a range, in buf; "" without a place. */
 const char *vq_range_str(const struct vq_range *r, char *buf, size_t size);

@@ -13,6 +13,8 @@ vq_model_free(struct vq_model *m)
 {
 	if (m == NULL)
 		return;
+	for (int i = 0; i < m->files; i++)
+		vq_names_free(&m->file[i]->let_names);
 	free(m->file);
 	vq_arena_free(m->arena);
 	free(m->arena);

@@ -33,10 +33,9 @@ after_alias(const struct use *u, const char *name)
 static const struct let *
 own_let(const struct file *f, const char *name)
 {
-	for (int i = 0; i < f->lets; i++)
-		if (strcmp(f->let[i].name, name) == 0)
-			return &f->let[i];
-	return NULL;
+	int i = vq_names_get(&f->let_names, name);
+
+	return i < 0 ? NULL : &f->let[i];
 }
 
 static const struct body *

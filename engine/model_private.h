@@ -189,6 +189,7 @@ struct file {
 	int uses;
 	struct let *let;
 	int lets;
+	struct vq_names let_names;	/* to the index in let */
 	struct body *block;
 	int blocks;
 	struct module *module;

@@ -492,11 +492,13 @@ read_lets(struct reading *r)
 
 	r->f->let = array(r, map->count, sizeof(*r->f->let));
 	for (int i = 0; i < map->count; i++)
-		if (want_name(map->item[i].key, "a number", r->d))
+		if (want_name(map->item[i].key, "a number", r->d)) {
+			vq_names_put(&r->f->let_names, map->item[i].key->text, r->f->lets);
 			r->f->let[r->f->lets++] = (struct let){
 				.name = map->item[i].key->text, .at = map->item[i].key->at,
 				.tree = map->item[i].value, .file = r->f,
 			};
+		}
 }
 
 static void

@@ -71,6 +71,9 @@ vq_suggest_try(struct vq_suggest *s, const char *candidate)
 
 	if (n > LONGEST || m > LONGEST || m == 0)
 		return;
+	/* The distance is at least the difference of the lengths. */
+	if ((int)(n > m ? n - m : m - n) >= s->distance)
+		return;
 	distance = distance_of(s->wrong, n, candidate, m);
 	/* As much of the candidate must be right as is wrong, or it is a guess. */
 	if (distance < s->distance && 2 * (size_t)distance <= m) {

@@ -19,7 +19,7 @@ struct reader {
 	struct vq_arena *arena;
 	struct vq_diags *diags;
 	int errors;
-	bool broken;			/* libyaml gave up: no more events */
+	bool broken;			/* libyaml gave up, or this reader: no more events */
 };
 
 static struct vq_range
@@ -205,22 +205,6 @@ read_map(struct reader *r, struct vq_tree *t, int depth)
 	items_finish(r, t, &items);
 }
 
-/* Past the limit: the rest of this collection is skipped without recursion. */
-static void
-skip_collection(struct reader *r)
-{
-	int open = 1;
-	yaml_event_t e;
-
-	while (open > 0 && next(r, &e)) {
-		if (e.type == YAML_SEQUENCE_START_EVENT || e.type == YAML_MAPPING_START_EVENT)
-			open++;
-		if (e.type == YAML_SEQUENCE_END_EVENT || e.type == YAML_MAPPING_END_EVENT)
-			open--;
-		yaml_event_delete(&e);
-	}
-}
-
 static struct vq_tree *
 read_collection(struct reader *r, yaml_event_t *e, int depth)
 {
@@ -236,7 +220,7 @@ read_collection(struct reader *r, yaml_event_t *e, int depth)
 	}
 	if (depth >= VQ_YAML_DEPTH) {
 		refuse(r, e, "nested too deeply");
-		skip_collection(r);
+		r->broken = true;	/* libyaml's time for the rest grows with the square of the depth */
 	} else if (map) {
 		read_map(r, t, depth);
 	} else {

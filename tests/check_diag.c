@@ -317,6 +317,30 @@ START_TEST(utf8_is_read_strictly)
 }
 END_TEST
 
+/* What a thread reported keeps its places when the thread's own list is gone. */
+START_TEST(errors_move_from_one_list_to_another)
+{
+	struct vq_diags a = { 0 }, b = { 0 };
+	struct vq_range place = at(2, 40, 47);
+
+	vq_error(&a, VQ_DATA, &place, "twice");
+	vq_error(&b, VQ_DATA, &place, "twice");
+	vq_note(vq_error(&b, VQ_DATA, &place, "once"), &place, "a note");
+	vq_diags_move(&a, &b);
+	ck_assert_int_eq(b.count, 0);
+	ck_assert_int_eq(a.count, 2);
+	ck_assert_int_eq(a.total, 2);
+	ck_assert_str_eq(a.diag[1]->at.source->name, "graphs/m.yaml");
+	vq_note(a.diag[1], &place, "another");
+	for (int i = 0; i < 2 * VQ_DIAGS_MAX; i++)
+		vq_error(&b, VQ_DATA, NULL, "number %d", i);
+	vq_diags_move(&a, &b);
+	ck_assert_int_eq(a.count, VQ_DIAGS_MAX);
+	ck_assert_int_eq(a.total, 2 + 2 * VQ_DIAGS_MAX);
+	vq_diags_free(&a);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -338,6 +362,7 @@ main(void)
 	tcase_add_test(c, ranges_as_text);
 	tcase_add_test(c, names_that_were_meant);
 	tcase_add_test(c, long_names_cost_nothing);
+	tcase_add_test(c, errors_move_from_one_list_to_another);
 	tcase_add_test(c, utf8_is_read_strictly);
 	suite_add_tcase(suite, c);
 	runner = srunner_create(suite);

@@ -105,6 +105,19 @@ fi
 } >many.yaml
 run 3 check many.yaml
 err "and 10 more errors"
+# Ten thousand errors, and numbers that depend on each other without end: not a matter of minutes.
+{
+	printf 'vqgraph: 1\nlet:\n'
+	awk 'BEGIN { for (i = 0; i < 10000; i++) printf "  k%d: $nothing%d\n", i, i }'
+} >thousands.yaml
+run 3 check thousands.yaml
+err "and 9980 more errors"
+{
+	printf 'vqgraph: 1\nlet:\n'
+	awk 'BEGIN { for (i = 0; i < 20000; i++) printf "  k%d: $k%d\n", i, i + 1; print "  k20000: 1" }'
+} >chain.yaml
+run 3 check chain.yaml
+err "depend on each other"
 if [ "$(id -u)" -ne 0 ]; then
 	cp linear.yaml secret.yaml
 	chmod 0 secret.yaml
