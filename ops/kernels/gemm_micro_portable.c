@@ -27,10 +27,11 @@ row_fma(struct row c, float a, f32x4 lo, f32x4 hi)
 static inline void
 row_end(const struct vq_gemm_tile *t, int i, float *c, struct row r)
 {
-	float x[NR], *to = c + t->col;
+	float x[NR], *to;
 
-	if (i >= t->rows)
+	if (i >= t->rows)	/* c is nothing then */
 		return;
+	to = c + t->col;
 	memcpy(x, &r.lo, sizeof(r.lo));
 	memcpy(x + 4, &r.hi, sizeof(r.hi));
 	for (int j = 0; j < t->cols; j++)
