@@ -14,7 +14,7 @@
 #include "engine/suggest.h"
 
 #define O struct vq_optimizer_params
-#define LR(d) VQ_REAL(O, lr, d, 0, 1e6, "learning rate")
+#define LR(d) VQ_REAL(O, lr, d, 0, 1e38, "learning rate")
 #define DECAY(d, text) VQ_REAL(O, weight_decay, d, 0, 1, text)
 
 static const struct vq_param sgd_params[] = {

@@ -135,10 +135,14 @@ bind_stages(const struct vq_model *m, const struct vq_train *train, struct vq_va
 	for (int i = 0; i < vq_model_stages(m); i++) {
 		if (train[i].name == NULL)
 			continue;
-		struct vq_graph *g = vq_train_graph(m, &train[i], train[i].data.batch,
-		    (1u << train[i].updates) - 1, true, d);
+		const struct vq_train *t = &train[i];
+		bool evaluates = t->validate.source || t->show;
+		struct vq_graph *g = vq_train_graph(m, t, t->data.batch, (1u << t->updates) - 1, true, d), *e = NULL;
 		int error = g == NULL || vq_vars_bind(vars, g, seed, d) < 0;
+		if (!error && evaluates)
+			error = (e = vq_eval_graph(m, t, t->data.batch, d)) == NULL || vq_vars_bind(vars, e, seed, d) < 0;
 		vq_graph_free(g);
+		vq_graph_free(e);
 		if (error)
 			return -1;
 	}

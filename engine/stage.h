@@ -70,6 +70,7 @@ struct vq_train {
 	int64_t keep_every;		/* steps between checkpoints that stay, 0: none */
 	double average;			/* decay of the moving average of the weights, 0: none */
 	const char *stop_metric;	/* early stopping: validation metric, or NULL */
+	struct vq_range stop_at;
 	int64_t stop_patience;
 	int64_t seed;
 };

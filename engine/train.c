@@ -69,7 +69,7 @@ static int
 open_loader(struct vq_trainer *s)
 {
 	if (s->data->count < s->t->data.batch) {
-		vq_error(s->d, VQ_DATA, NULL, "%s has %lld samples, fewer than one batch of %lld", s->data->name,
+		vq_error(s->d, VQ_DATA, s->t->data.at, "%s has %lld samples, fewer than one batch of %lld", s->data->name,
 		    (long long)s->data->count, (long long)s->t->data.batch);
 		return -1;
 	}
@@ -113,6 +113,10 @@ open_trainer(struct vq_trainer *s)
 	const char *step = s->r->resumed ? vq_meta_get(s->r->resumed, "step") : NULL;
 
 	s->step = step ? strtoll(step, NULL, 10) : 0;
+	if (s->step < 0) {
+		vq_error(s->d, VQ_CHECKPOINT, NULL, "the checkpoint says that step %s was the last", step);
+		return -1;
+	}
 	if (check_accumulation(s) < 0)
 		return -1;
 	struct vq_plan *p = open_data(s);
@@ -483,7 +487,8 @@ train(struct vq_trainer *s)
 			error = after_step(s, &stop);
 	}
 	s->waited = vq_loader_waited(s->loader);
-	if (error == 0 && s->step % s->per_epoch != 0 && s->step < s->steps) {
+	/* Ends of epochs have saved; a stop before the first step leaves what can be resumed, too. */
+	if (error == 0 && (s->step == 0 || s->step % s->per_epoch != 0) && s->step < s->steps) {
 		error = save_last(s);
 		if (error == 0 && !*s->r->signal)	/* stopped by a limit: shows how far it came */
 			error = vq_trainer_show(s, "stopped");

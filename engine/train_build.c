@@ -144,10 +144,41 @@ vq_train_graph(const struct vq_model *m, const struct vq_train *t, int64_t batch
 	return g;
 }
 
+/* What `stop` watches must be among what validation tells. */
+static int
+check_stop(const struct vq_graph *g, const struct vq_train *t)
+{
+	const char *name[VQ_MAX_REPORTS];
+	int n = vq_train_metrics(g, t, name);
+	struct vq_suggest near;
+
+	if (t->stop_metric == NULL || is_counted(t, t->stop_metric))
+		return 0;
+	vq_suggest_start(&near, t->stop_metric);
+	for (int i = 0; i < n; i++) {
+		if (strcmp(name[i], t->stop_metric) == 0)
+			return 0;
+		vq_suggest_try(&near, name[i]);
+	}
+	struct vq_diag *e = vq_error(g->diags, VQ_CONFIG, &t->stop_at,
+	    "stop: '%s' is not among the metrics of validation", t->stop_metric);
+	if (near.best)
+		vq_help(e, "there is one with a similar name: %s", near.best);
+	for (int i = 0; i < n; i++)
+		vq_note(e, NULL, "validation tells %s", name[i]);
+	return -1;
+}
+
 struct vq_graph *
 vq_eval_graph(const struct vq_model *m, const struct vq_train *t, int64_t batch, struct vq_diags *d)
 {
-	return expand(m, t, batch, false, d);
+	struct vq_graph *g = expand(m, t, batch, false, d);
+
+	if (g && check_stop(g, t) < 0) {
+		vq_graph_free(g);
+		return NULL;
+	}
+	return g;
 }
 
 int

@@ -222,10 +222,11 @@ int
 vq_data_read(const struct vq_model *m, const struct vq_tree *tree, struct vq_data_spec *spec, struct vq_diags *d)
 {
 	static const char *const others[] = { "range", NULL };
-	const struct vq_tree *range;
+	const struct vq_tree *range, *source = vq_tree_get(tree, "source");
 	int error;
 
 	vq_params_default(vq_data_params, spec);
+	spec->at = source ? &source->at : &tree->at;
 	spec->lo = 0;
 	spec->hi = 1;
 	spec->base = vq_model_path(m);
@@ -275,7 +276,13 @@ read_stop(const struct vq_model *m, const struct vq_tree *t, struct vq_train *ou
 	vq_params_default(params, &s);
 	if (vq_model_read_params(m, t, "stop", params, &s, NULL, d) < 0)
 		return -1;
+	if (out->validate.source == NULL) {
+		vq_help(vq_error(d, VQ_CONFIG, &t->at, "stop watches a metric of validation, and there is no `validate`"),
+		    "add one, as in validate: {data: {source: mnist, split: test}}");
+		return -1;
+	}
 	out->stop_metric = s.metric;
+	out->stop_at = t->at;
 	out->stop_patience = s.patience;
 	return 0;
 }
