@@ -475,6 +475,8 @@ static const struct vq_example examples_weight[] = {
 	{ "x=f32[3,9,11,17] g=f32[3,9,11,33]", "pad=1 kh=3 kw=3" },
 	{ "x=f32[2,6,150,3] g=f32[2,6,150,7]", "pad=[1,2] kh=3 kw=5", .doc = "lines longer than a block" },
 	{ "x=f32[2,6,300,18] g=f32[2,6,300,7]", "pad=[1,0] kh=3 kw=1" },
+	{ "x=f32[5,7,7,24] g=f32[5,7,7,3]", "pad=1 kh=3 kw=3", .doc = "few channels out" },
+	{ "x=f32[2,6,150,9] g=f32[2,4,146,2]", "kh=3 kw=3 dilation=[1,2]" },
 	{ "x=f32[40,7,7,6] g=f32[40,7,7,3]", "pad=1 kh=3 kw=3", .doc = "deep: summed in parts" },
 	{ "x=f32[128,28,28,1] g=f32[128,14,14,64]", "stride=2 pad=1 kh=4 kw=4" },
 	{ "x=f32[128,14,14,64] g=f32[128,7,7,128]", "stride=2 pad=1 kh=4 kw=4" },

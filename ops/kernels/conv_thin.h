@@ -15,4 +15,8 @@ bool vq_conv_thin_fits(const struct vq_conv *v, bool adjoint);
 void vq_conv_thin(const struct vq_call *c, const struct vq_conv *v, bool adjoint);
 size_t vq_conv_thin_scratch(const struct vq_conv *v, bool adjoint, int threads);
 
+/* The adjoint in the weights, where vq_conv_thin_fits forward. */
+void vq_conv_thin_weight(const struct vq_call *c, const struct vq_conv *v);
+size_t vq_conv_thin_weight_scratch(const struct vq_conv *v, int threads);
+
 #endif

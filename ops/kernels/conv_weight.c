@@ -13,6 +13,7 @@
 #include <omp.h>
 #include <string.h>
 
+#include "ops/kernels/conv_thin.h"
 #include "ops/kernels/conv_window.h"
 
 enum {
@@ -244,6 +245,10 @@ vq_conv_weight(const struct vq_call *call, const struct vq_conv *v)
 	float *dw = call->out[0].data;
 	struct plan p;
 
+	if (v->n > 0 && vq_conv_thin_fits(v, false)) {
+		vq_conv_thin_weight(call, v);
+		return;
+	}
 	plan_make(&p, v, call->threads, call->scratch);
 	if (v->n == 0) {
 		memset(dw, 0, (size_t)(p.taps * p.cn * p.co) * sizeof(*dw));
@@ -275,5 +280,7 @@ vq_conv_weight(const struct vq_call *call, const struct vq_conv *v)
 size_t
 vq_conv_weight_scratch(const struct vq_conv *v, int threads)
 {
+	if (v->n > 0 && vq_conv_thin_fits(v, false))
+		return vq_conv_thin_weight_scratch(v, threads);
 	return plan_make(&(struct plan){ 0 }, v, threads, NULL);
 }

@@ -35,7 +35,7 @@ struct vq_gemm_tile {
 struct vq_gemm_micro {
 	int mr, nr;
 	int64_t kc;			/* a panel this deep stays in the first-level cache */
-	/* All mr row starts of a are read from, whatever rows is. */
+	/* All mr row starts of a are read from, whatever rows is; of c only those written. */
 	void (*tile)(const struct vq_gemm_tile *t, const float *const *a, float *const *c);
 	/* c[j] += a[0] * b[j] + ... + a[3] * b[3 * ldb + j] for j < n: products of few rows,
 	 * which read b but once. */

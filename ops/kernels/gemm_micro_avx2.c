@@ -70,7 +70,7 @@ tile(const struct vq_gemm_tile *t, const float *const *a, float *const *c)
 	int64_t step = t->step;
 
 	if (t->add)			/* c comes from afar while the sums are made */
-		for (int i = 0; i < MR; i++)
+		for (int i = 0; i < t->rows; i++)
 			_mm_prefetch((const char *)(c[i] + t->col), _MM_HINT_T0);
 	for (int64_t s = 0; s < t->segs; s++) {
 		const float *a0 = a[0] + t->off[s], *a1 = a[1] + t->off[s], *a2 = a[2] + t->off[s];
