@@ -10,7 +10,11 @@
 #include <math.h>
 #include <string.h>
 
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"))), apply_to = function)
+#else
 #pragma GCC target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")
+#endif
 #pragma GCC optimize("O3,no-math-errno,no-trapping-math")
 #define VECTOR_BYTES 64
 #include "ops/kernels/ewise_body.h"
@@ -25,4 +29,8 @@ const struct vq_kernels vq_kernels_avx512 = {
 	.max = max_row,
 };
 
+#endif
+
+#ifdef __clang__
+#pragma clang attribute pop
 #endif

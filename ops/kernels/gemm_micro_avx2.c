@@ -3,7 +3,11 @@
  *
  * Twelve accumulators, two vectors of b and one broadcast: 15 of 16 registers.
  */
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
 #pragma GCC target("avx2,fma")
+#endif
 
 #include <immintrin.h>
 #include <math.h>
@@ -182,3 +186,7 @@ const struct vq_gemm_micro vq_gemm_avx2 = {
 	.mr = MR, .nr = NR, .kc = 384, .tile = tile, .add4 = add4,
 	.pack = pack, .pack_transposed = pack_transposed,
 };
+
+#ifdef __clang__
+#pragma clang attribute pop
+#endif

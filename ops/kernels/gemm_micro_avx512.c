@@ -4,7 +4,11 @@
  * 24 accumulators, two vectors of b and the broadcasts; twelve row pointers are
  * what the general registers hold.
  */
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx512f,avx512vl,avx2,fma"))), apply_to = function)
+#else
 #pragma GCC target("avx512f,avx512vl,avx2,fma")
+#endif
 
 #include <immintrin.h>
 #include <math.h>
@@ -161,3 +165,7 @@ const struct vq_gemm_micro vq_gemm_avx512 = {
 	.mr = MR, .nr = NR, .kc = 256, .tile = tile, .add4 = add4,
 	.pack = pack, .pack_transposed = pack_transposed,
 };
+
+#ifdef __clang__
+#pragma clang attribute pop
+#endif

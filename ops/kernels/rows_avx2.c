@@ -7,7 +7,11 @@
 
 #include "ops/kernels/rows.h"
 
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
 #pragma GCC target("avx2,fma")
+#endif
 #pragma GCC optimize("O3,no-trapping-math")
 
 #define VECTOR_BYTES 32
@@ -15,4 +19,8 @@
 #include "ops/kernels/rows_body.h"
 #else
 typedef int rows_avx2_is_empty;		/* a file with nothing in it is not C */
+#endif
+
+#ifdef __clang__
+#pragma clang attribute pop
 #endif
