@@ -21,6 +21,7 @@ enum {
 	ROOM = 48 << 10,		/* floats of source pixels in a block, about */
 	GATHER = 16,			/* input channels up to which patches are gathered */
 	PARTS = 16,			/* most parts of a sum */
+	CUTS = 64,			/* most ways tried to cut an axis of the weights */
 	PART_FLOATS = 128 << 10,	/* all parts together take at most so many floats */
 };
 
@@ -79,23 +80,36 @@ cut_block(struct plan *p)
 	}
 }
 
-/* Channels of a task, so that every thread gets some.  Rows in whole tiles of any
- * instruction set. */
+/* Time of a task and pixel, about, in multiply-adds of a vector: the products, the
+ * packing of y, the laying out of x. */
+static int64_t
+task_cost(const struct plan *p, int64_t rows, int64_t cols)
+{
+	int64_t used = rows < p->cn ? rows : p->cn;
+
+	return p->taps * used * cols / 8 + cols + 2 * used;
+}
+
+/* Channels of a task so that the threads, each taking one after the other, are done
+ * soonest.  Rows in whole tiles of any instruction set, at most as many as they are. */
 static void
 cut_tasks(struct plan *p, int threads)
 {
-	p->cols = vq_gemm_width(p->nn);
-	while (threads > 1) {
-		int64_t tasks = p->parts * p->groups * ceil_div(p->cn, p->rows) * ceil_div(p->nn, p->cols);
-		if (tasks >= 2 * threads)
-			break;
-		if (!p->gather && p->rows >= 3 * VQ_GEMM_MR_MAX)
-			p->rows = whole_tiles(ceil_div(p->rows, 2));
-		else if (p->cols > VQ_GEMM_NR_MAX)
-			p->cols = vq_gemm_width(ceil_div(p->cols, 2));
-		else
-			break;
-	}
+	int64_t most = p->rows, best = INT64_MAX;
+	int64_t most_down = p->gather ? 1 : ceil_div(p->cn, VQ_GEMM_MR_MAX);
+
+	for (int64_t across = 1; across <= CUTS && across <= ceil_div(p->nn, VQ_GEMM_NR_MAX); across++)
+		for (int64_t down = 1; down <= CUTS + p->cn / most && down <= most_down; down++) {
+			int64_t rows = p->gather ? p->cn : whole_tiles(ceil_div(p->cn, down));
+			int64_t cols = vq_gemm_width(ceil_div(p->nn, across));
+			int64_t tasks = p->parts * p->groups * ceil_div(p->cn, rows) * ceil_div(p->nn, cols);
+			int64_t cost = ceil_div(tasks, threads) * task_cost(p, rows, cols);
+			if (rows > most || cost >= best)
+				continue;
+			best = cost;
+			p->rows = rows;
+			p->cols = cols;
+		}
 }
 
 static size_t
