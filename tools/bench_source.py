@@ -75,6 +75,7 @@ ELEMENTWISE = {
 TENSORS_ONLY = {"maximum", "minimum", "ema", "gate", "leaky_gate"}
 LOSSES = {"mse": "F.mse_loss", "l1": "F.l1_loss", "huber": "F.huber_loss",
           "bce_logits": "F.binary_cross_entropy_with_logits"}
+IMAGE_OPS = {"conv2d", "conv2d_input", "max_pool2d", "avg_pool2d", "resize", "batch_norm", "group_norm"}
 RANDOM = {"random_uniform", "random_normal", "random_integer", "random_uniform_like", "random_normal_like",
           "random_integer_like", "random_rows"}
 
@@ -89,10 +90,10 @@ class Source:
         self.stores = [(s["leaf"], s["value"]) for s in graph["stores"]
                        if not re.match(r"optimizer\.|average\.", self.values[s["leaf"]].get("name", ""))
                        and self.values[s["leaf"]]["kind"] == "state"]
-        self.v, self.c, self.lines, self.skip, self.drawn = {}, {}, [], set(), []
-        self.inside, self.running = set(), set()
-        self.images = False
+        self.v, self.c, self.lines, self.drawn = {}, {}, [], []
+        self.skip, self.dropped, self.running = set(), set(), set()
         self._find_live()
+        self.images = any(n.op in IMAGE_OPS and self.rank(n.ins[0]) == 4 for n in self.live)
         self._choose_storage()
         self._write()
 
@@ -120,13 +121,12 @@ class Source:
                 need |= set(n.ins)
                 self.live.append(n)
         self.live.reverse()
-        self.used, self.maker, self.last = {}, {}, {}
+        self.used, self.maker = {}, {}
         for n in self.live:
             for i in n.outs:
                 self.maker[i] = n
             for i in n.ins:
                 self.used.setdefault(i, []).append(n)
-                self.last[i] = n.index
         self.kept = set(self.outputs.values()) | {value for _, value in self.stores}
         names = [v for v in self.values if v["id"] in need]
         self.leaves = {k: [v for v in names if v["kind"] == k] for k in ("input", "param", "state", "const")}
@@ -188,7 +188,6 @@ class Source:
         if len(shape) < 4:
             return f"{x}.reshape({(1,) * (4 - len(shape)) + tuple(shape)}).permute(0, 3, 1, 2)"
         self.c[i] = f"c{i}"
-        self.images = True
         self.say(f"c{i} = {x}.permute(0, 3, 1, 2).contiguous(memory_format=layout)")
         return self.c[i]
 
@@ -206,7 +205,11 @@ class Source:
         return self.as_image(i) if image else self.as_graph(i)
 
     def _drop(self, n):
-        gone = [name for i in set(n.ins) if self.last[i] == n.index and i not in self.kept
+        """Deletes what no node after n reads, of what n and the nodes taken into it read."""
+        read = {i for m in self.live if m is n or m.index in self.skip - self.dropped for i in m.ins}
+        self.dropped |= self.skip
+        gone = [name for i in read if i not in self.kept
+                and all(m.index <= n.index or m.index in self.skip for m in self.used[i])
                 for name in (self.v.get(i), self.c.get(i)) if name and re.fullmatch(r"[vc]\d+", name)]
         if gone:
             self.say("del " + ", ".join(sorted(gone)))
@@ -215,7 +218,7 @@ class Source:
 
     def _write(self):
         for v in self.leaves["input"]:
-            image = len(v["shape"]) == 4 and v["dtype"] in ("f32", "f64")
+            image = self.images and len(v["shape"]) == 4 and v["dtype"] in ("f32", "f64")
             (self.c if image else self.v)[v["id"]] = "x_" + re.sub(r"\W", "_", v["name"])
         for n in self.live:
             if n.index in self.skip:
@@ -618,7 +621,8 @@ class Source:
             rows = 1
             for s in size[:-1]:
                 rows *= s
-            pick = f"torch.randperm({rows})[:{shape[0]}]" if rows >= shape[0] else f"torch.randint({rows}, ({shape[0]},))"
+            pick = (f"torch.randperm({rows})[:{shape[0]}]" if rows >= shape[0] else
+                    f"torch.randint({rows}, ({shape[0]},))")
             self.put(y, f"{x}.reshape(-1, {shape[-1]})[{pick}]")
         elif n.op.startswith("random_integer"):
             self.put(y, f"torch.randint({p['from']}, {p['below']}, {shape})")

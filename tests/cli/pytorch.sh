@@ -1,0 +1,132 @@
+#!/bin/sh
+# The same weights and batch in vqgraph and in PyTorch: outputs, gradients, states. Skipped without PyTorch.
+. "${srcdir:-.}/tests/cli/harness.sh"
+
+bench() {
+	code=$1
+	shift
+	last="tools/bench $*"
+	python3 -B "$src/tools/bench" --vqgraph "$vqgraph" --threads 1 "$@" >"$folder/.out" 2>"$folder/.err" </dev/null
+	got=$?
+	[ "$got" -eq "$code" ] || fail "exit code $got, wanted $code"
+}
+
+command -v python3 >/dev/null || exit 77
+
+# What the other side is made from: the step's settings, and constants with their values.
+run 0 dump "$src/graphs/vqvae_mnist.yaml" --stage vqvae --format json
+out '"minimize": "loss"'
+out '"optimizer": "adam"'
+out '"value": 0.25'
+
+# Without PyTorch: a plain word, and vqgraph's side.
+bench 0 --no-torch --rounds 1 --steps 2 "$src/graphs/mlp_mnist.yaml" --out times.json
+out "mlp_mnist.yaml  classifier"
+expect "figures are kept" grep -q '"torch": null' times.json
+bench 1 --no-torch "$src/graphs/mlp_mnist.yaml:classifie"
+err "has no stage 'classifie'"
+
+PYTHON=$(for p in python3 /usr/bin/python3; do
+	"$p" -c 'import torch' 2>/dev/null && echo "$p" && break
+done)
+if [ -z "$PYTHON" ]; then
+	[ "$failures" -eq 0 ] || finish
+	exit 77
+fi
+
+# Most ops that models are made of, with their odd settings.
+cat >ops.yaml <<'END'
+vqgraph: 1
+use: [lib/nn, lib/vq]
+blocks:
+  body:
+    in: {x: [n, h, w, c]}
+    steps:
+      - {conv: {out: 6, kernel: 3, pad: [0, 1, 1, 2], stride: 2, bias: false}}
+      - batchnorm
+      - {leaky_relu: {slope: 0.1}}
+      - {groupnorm: {groups: 3}}
+      - {dropout: {p: 0.2}}
+      - {linear: {out: 8}}
+      - {max_pool2d: {kernel: 2}}
+      - {codebook: {codes: 7, dim: 8}, as: vq}
+      - {resize: {x: vq.quantized, scale: 2, mode: bilinear}}
+      - {convt: {out: 5, kernel: 3, stride: 2, pad: 1, output_pad: 1}}
+      - {avg_pool2d: {kernel: 3, stride: 1, pad: 1}}
+      - layernorm
+      - gelu
+      - {slice: {axis: 1, start: 1, stop: 7}}
+      - {pad: {before: [0, 1, 2, 0], after: [0, 0, 1, 0], mode: reflect}}
+      - {mean: {axes: [1]}}
+      - flatten
+      - {linear: {out: 6}}
+      - batchnorm
+      - {linear: {out: 4}, as: logits}
+    out: [logits, loss: vq.loss]
+  attend:
+    args: {heads: int}
+    in: {x: [n, t, c], mask: [t, t]}
+    steps:
+      - {layernorm: {x: x}, as: y}
+      - {linear: {out: $(3 * c)}}
+      - {reshape: {shape: [$n, $t, 3, $heads, $(c / heads)]}}
+      - {transpose: {axes: [2, 0, 3, 1, 4]}, as: all}
+      - {slice: {x: all, axis: 0, start: 0, stop: 1}}
+      - {reshape: {shape: [$n, $heads, $t, $(c / heads)]}, as: q}
+      - {slice: {x: all, axis: 0, start: 1, stop: 2}}
+      - {reshape: {shape: [$n, $heads, $t, $(c / heads)]}, as: k}
+      - {slice: {x: all, axis: 0, start: 2}}
+      - {reshape: {shape: [$n, $heads, $t, $(c / heads)]}, as: v}
+      - {matmul: {a: q, b: k, transpose_b: true}}
+      - {mul: {b: $(1 / sqrt(c / heads))}, as: scores}
+      - {where: {cond: mask, a: scores, b: $(0 - 1e30)}}
+      - softmax
+      - {matmul: {b: v}}
+      - {transpose: {axes: [0, 2, 1, 3]}}
+      - {reshape: {shape: [$n, $t, $c]}}
+      - {linear: {out: $c}}
+      - {add: {b: x}}
+modules:
+  image_part: body
+  tokens: {embedding: {entries: 9, dim: 12}}
+  first: {attend: {heads: 3}}
+graphs:
+  both:
+    in:
+      image: f32[batch, 13, 14, 3]
+      label: i32[batch]
+      code: i32[batch, 5]
+      mask: f32[5, 5]
+    steps:
+      - {image_part: {x: image}, as: y}
+      - {cross_entropy: {logits: y.logits, index: label, smoothing: 0.1}, as: first_loss}
+      - {tokens: {index: code}}
+      - {first: {mask: mask}}
+      - {matmul: {b: tokens.weight, transpose_b: true}, as: logits}
+      - {cross_entropy: {logits: logits, index: code}}
+      - {add: {b: first_loss}}
+      - {add: {b: y.loss}, as: loss}
+    out: [loss, first_loss]
+stages:
+  s:
+    do: train
+    graph: both
+    updates: [{minimize: loss, optimizer: {adamw: {lr: 1e-3}}, clip: 1.0}]
+    data: {source: mnist, split: train, batch: 4}
+    epochs: 1
+END
+bench 0 --check --python "$PYTHON" --out check.json ops.yaml
+out "hold, within 0.0001"
+expect "every value is kept" grep -q '"what": "d loss / d image_part.batchnorm.0.scale"' check.json
+bench 1 --check --python "$PYTHON" --tolerance 1e-15 ops.yaml
+out "DIFFERS"
+
+# The models that are shipped, the small ones.
+bench 0 --check --python "$PYTHON" --batch 4 "$src/graphs/mlp_mnist.yaml" "$src/graphs/vqvae_mnist.yaml"
+out "vqvae_mnist.yaml, vqvae"
+
+# And times: that the machinery works, not what they are.
+bench 0 --python "$PYTHON" --rounds 1 --steps 1 --warmup 0 --batch 2 ops.yaml --out times.json
+out "ratio"
+expect "both sides are there" grep -q '"variant": "channels_' times.json
+finish
