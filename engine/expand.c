@@ -259,6 +259,12 @@ expand_step(struct expand *x, struct frame *f, const struct step *given, struct 
 			expand_assign(x, f, &s);
 		return;
 	}
+	if (s.kind == STEP_OP && (s.op->flags & VQ_OP_TRAINING) && s.cond == NULL) {
+		struct vq_diag *e = vq_error(x->d, VQ_CONFIG, &s.at, "%s would act in evaluation, too", s.callee);
+		vq_help(e, "write if: $train beside it, as in {%s: {...}, if: $train}", s.callee);
+		x->failed = true;
+		return;
+	}
 	/* Names count whether or not `if` holds, so that training and evaluation agree. */
 	first = s.module ? 0 : reserve(x, f, &s, s.part, count);
 	for (int64_t i = 0; wanted && i < count && !(i > 0 && too_many(x, given)); i++) {

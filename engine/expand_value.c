@@ -153,6 +153,24 @@ dtype_of_numbers(const struct expand *x, const vq_id *in, int n)
 	return found == VQ_BOOL ? VQ_F32 : found;
 }
 
+/* An op that is told one port and takes the very same value for the other: a loss
+ * of a value against itself is no loss, and a slip of the pen. */
+static bool
+takes_twice(struct expand *x, const struct step *s, vq_id previous, const vq_id *in, int n)
+{
+	if (s->kind != STEP_OP || s->takes == VQ_NONE)
+		return false;
+	for (int i = 0; i < n; i++) {
+		if (i == s->takes || in[i] != previous)
+			continue;
+		struct vq_diag *e = vq_error(x->d, VQ_CONFIG, &s->at, "%s: %s is not given, and the previous value is what %s is",
+		    s->callee, s->op->in[s->takes], s->op->in[i]);
+		vq_help(e, "say what %s is; the same value twice must be written out", s->op->in[s->takes]);
+		return true;
+	}
+	return false;
+}
+
 /* Tensors first, then numbers, which take their type from them. */
 bool
 vq_expand_inputs(struct expand *x, struct frame *f, const struct step *s, vq_id previous,
@@ -180,6 +198,7 @@ vq_expand_inputs(struct expand *x, struct frame *f, const struct step *s, vq_id 
 	}
 	for (int i = 0; i < *n; i++)
 		ok &= in[i] != VQ_NONE;
+	ok = ok && !takes_twice(x, s, previous, in, *n);
 	x->failed |= !ok;
 	return ok;
 }

@@ -119,6 +119,7 @@ enum vq_op_flags {
 	VQ_OP_ALIAS = 8,	/* out[0] is in[0] (stop, straight_through) or in[0] with another
 				 * shape (reshape): costs nothing; dropped once gradients are taken */
 	VQ_OP_INTERNAL = 16,	/* made by passes; not for model files */
+	VQ_OP_TRAINING = 32,	/* belongs to training: a step wants an `if`, see expand.c */
 };
 
 struct vq_op {

@@ -315,13 +315,43 @@ find_loss(struct vq_graph *g, const struct vq_update *u)
 	return VQ_NONE;
 }
 
+/* Every module that is to be trained must have parameters in this graph. */
+static int
+check_trained(struct vq_graph *g, const struct vq_update *u)
+{
+	int error = 0;
+
+	for (int i = 0; i < u->trains; i++) {
+		struct vq_update one = { .train = &u->train[i], .trains = 1 };
+		struct vq_suggest near;
+		bool found = false;
+		vq_suggest_start(&near, u->train[i]);
+		for (vq_id v = 0; v < g->values && !found; v++) {
+			char module[64];
+			if (g->value[v].kind != VQ_PARAM)
+				continue;
+			found = is_trained(&one, g->value[v].name);
+			snprintf(module, sizeof(module), "%.*s", (int)strcspn(g->value[v].name, "."), g->value[v].name);
+			vq_suggest_try(&near, vq_arena_strdup(&g->arena, module));
+		}
+		if (found)
+			continue;
+		struct vq_diag *e = vq_error(g->diags, VQ_CONFIG, &u->at, "train: graph %s has no parameters of '%s'",
+		    g->name, u->train[i]);
+		if (near.best)
+			vq_help(e, "there is a module with a similar name: %s", near.best);
+		error = -1;
+	}
+	return error;
+}
+
 int
 vq_update_build(struct vq_graph *g, const struct vq_update *u, int k, bool apply)
 {
 	vq_id loss = find_loss(g, u), *params, *grads;
 	int n, error;
 
-	if (loss == VQ_NONE)
+	if (loss == VQ_NONE || check_trained(g, u) < 0)
 		return -1;
 	params = trained_params(g, u, loss, &n);
 	if (n == 0) {

@@ -94,15 +94,14 @@ create_run(const struct vq_run_options *o, const struct vq_model *m, int64_t byt
 
 /* --- stages -------------------------------------------------------------- */
 
-enum kind { TRAIN, ENCODE, EVALUATE, KINDS };
-static const char *const kind_names[KINDS] = { "train", "encode", "evaluate" };
+static const char *const kind_names[VQ_STAGE_KINDS] = { "train", "encode", "evaluate" };
 
-static int
-kind_of(const struct vq_model *m, int stage, struct vq_diags *d)
+int
+vq_stage_kind(const struct vq_model *m, int stage, struct vq_diags *d)
 {
 	const struct vq_tree *tree = vq_model_stage(m, stage), *what = vq_tree_get(tree, "do");
 
-	for (int i = 0; what && what->kind == VQ_TREE_SCALAR && i < KINDS; i++)
+	for (int i = 0; what && what->kind == VQ_TREE_SCALAR && i < VQ_STAGE_KINDS; i++)
 		if (strcmp(what->text, kind_names[i]) == 0)
 			return i;
 	struct vq_diag *e = vq_error(d, VQ_CONFIG, what ? &what->at : &tree->at,
@@ -118,8 +117,8 @@ read_stages(const struct vq_model *m, struct vq_train *train, struct vq_diags *d
 	int error = 0;
 
 	for (int i = 0; i < vq_model_stages(m); i++) {
-		int kind = kind_of(m, i, d);
-		if (kind == TRAIN)
+		int kind = vq_stage_kind(m, i, d);
+		if (kind == VQ_STAGE_TRAIN)
 			error |= vq_train_read(m, i, &train[i], d);
 		error |= kind < 0;
 	}
@@ -195,9 +194,9 @@ run_stages(struct running *s, double started)
 		if (r.deadline > 0 && vq_now() >= r.deadline)
 			break;
 		r.resumed = s->resumed && i == s->first ? &s->meta : NULL;
-		int kind = kind_of(s->model, i, s->d);
-		code = kind == TRAIN ? vq_train_run(&r, &s->train[i], s->d) :
-		    kind == ENCODE ? vq_encode_run(&r, i, s->d) : vq_evaluate_run(&r, i, s->d);
+		int kind = vq_stage_kind(s->model, i, s->d);
+		code = kind == VQ_STAGE_TRAIN ? vq_train_run(&r, &s->train[i], s->d) :
+		    kind == VQ_STAGE_ENCODE ? vq_encode_run(&r, i, s->d) : vq_evaluate_run(&r, i, s->d);
 		if (code == 0 && stopped_by)
 			code = 128 + stopped_by;
 	}

@@ -53,6 +53,7 @@ struct vq_codes {
 /* A training stage as its table reads it. */
 struct vq_train {
 	const char *name;		/* of the stage */
+	struct vq_range at;
 	const char *graph;
 	struct vq_update update[VQ_MAX_UPDATES];
 	int updates;
@@ -84,6 +85,9 @@ int vq_reports_read(const struct vq_model *m, const struct vq_tree *stage, struc
 /* Reads stage i of the model; -1 after errors. */
 int vq_train_read(const struct vq_model *m, int i, struct vq_train *t, struct vq_diags *d);
 void vq_train_free(struct vq_train *t);
+/* What a stage does; -1 after an error. */
+enum { VQ_STAGE_TRAIN, VQ_STAGE_ENCODE, VQ_STAGE_EVALUATE, VQ_STAGE_KINDS };
+int vq_stage_kind(const struct vq_model *m, int stage, struct vq_diags *d);
 /* The stage by name, or VQ_NONE with an error that lists them. */
 int vq_stage_find(const struct vq_model *m, const char *name, struct vq_diags *d);
 

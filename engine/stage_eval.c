@@ -21,7 +21,7 @@ read_stage(const struct vq_stage_run *r, int stage, const struct vq_param *param
 	static const char *const others[] = { "do", "data", "report", "codes", NULL };
 	const struct vq_tree *tree = vq_model_stage(r->model, stage), *data;
 
-	*t = (struct vq_train){ .name = vq_model_stage_name(r->model, stage) };
+	*t = (struct vq_train){ .name = vq_model_stage_name(r->model, stage), .at = tree->at };
 	vq_params_default(params, k);
 	if (vq_model_read_params(r->model, tree, "this stage", params, k, others, d) < 0)
 		return -1;
@@ -72,6 +72,10 @@ vq_evaluate_run(const struct vq_stage_run *r, int stage, struct vq_diags *d)
 		return (int)vq_diags_status(d);
 	if (open_stage(&s) == 0) {
 		int n = vq_trainer_validate(&s, name, value);
+		if (n < 0) {
+			close_stage(&s);
+			return (int)vq_diags_status(d);
+		}
 		for (int i = 0; i < n; i++)
 			vq_text_add(&text, "  %s %.5g", name[i], value[i]);
 		vq_run_say(r->run, "stage %s: %lld samples%s", t.name, (long long)s.val->count, text.s);

@@ -205,7 +205,7 @@ show_progress(struct vq_trainer *s)
 	struct vq_text text = { 0 };
 	int64_t done = s->step - s->window_step;
 
-	if (!vq_run_progress_due(s->r->run))
+	if (s->epoch.sum[1] == 0 || !vq_run_progress_due(s->r->run))
 		return;
 	int n = vq_sums_read(s, &s->epoch, name, value);
 	describe(s, name, value, n, &text);
@@ -231,9 +231,9 @@ warn_of_collapse(struct vq_trainer *s, const double *use)
 		double used = use[2 * c], size = (double)s->t->codes[c].size;
 		if (used >= 0.25 * size)
 			continue;
-		vq_run_say(s->r->run, "%s: only %.0f of %.0f codes are in use (codebook collapse); "
-		    "the ema_codebook block starts from data and restarts dead codes, "
-		    "fewer codes or a smaller dim also help", s->t->codes[c].value, used, size);
+		vq_run_say(s->r->run, "%s: only %.0f of %.0f codes are in use (codebook collapse). What helps: the block "
+		    "ema_codebook, which starts from data and restarts dead codes, in place of one trained by "
+		    "gradient; a lower learning rate; fewer codes; a smaller dim", s->t->codes[c].value, used, size);
 	}
 }
 
@@ -334,8 +334,9 @@ end_epoch(struct vq_trainer *s, bool *stop)
 	if (s->t->validate.source && error == 0) {
 		n = vq_trainer_validate(s, name, value);
 		vq_text_add(&text, "  | val ");
-		describe(s, name, value, n, &text);
-		error = write_row(s, "val", name, value, n);
+		if (n >= 0)
+			describe(s, name, value, n, &text);
+		error = n < 0 ? -1 : write_row(s, "val", name, value, n);
 	}
 	vq_run_progress_line(s->r->run, "epoch %lld  %s  %.0f samples/s", (long long)epoch_of(s, s->step), text.s,
 	    s->speed);
@@ -401,10 +402,10 @@ one_step(struct vq_trainer *s)
 	vq_trainer_bind(p, s->data, field);
 	if (!vq_plan_run_guarded(p, s->r->seed, (uint64_t)s->step))
 		return not_finite(s, p);
-	vq_sums_add(s, &s->window, p, n);
-	vq_sums_add(s, &s->epoch, p, n);
 	s->step++;
-	return 0;
+	if (vq_sums_add(s, &s->window, p, n) < 0)
+		return -1;
+	return vq_sums_add(s, &s->epoch, p, n);
 }
 
 /* What was read goes into env.json; hashed after the first step, which it does not delay. */
@@ -472,6 +473,22 @@ is_stopped(const struct vq_trainer *s)
 	    (limit > 0 && s->step >= limit);
 }
 
+static void
+say_stopped(struct vq_trainer *s)
+{
+	const char *name[VQ_MAX_COLUMNS];
+	double value[VQ_MAX_COLUMNS];
+	struct vq_text text = { 0 };
+	int n = vq_sums_read(s, &s->epoch, name, value);
+
+	if (s->epoch.sum[1] > 0)
+		describe(s, name, value, n, &text);
+	vq_run_say(s->r->run, "stage %s: stopped after step %lld of %lld  %s", s->t->name, (long long)s->step,
+	    (long long)s->steps, text.s ? text.s : "");
+	vq_run_say(s->r->run, "vqgraph run --resume %s goes on from there", vq_run_dir(s->r->run));
+	vq_text_free(&text);
+}
+
 static int
 train(struct vq_trainer *s)
 {
@@ -490,6 +507,8 @@ train(struct vq_trainer *s)
 	/* Ends of epochs have saved; a stop before the first step leaves what can be resumed, too. */
 	if (error == 0 && (s->step == 0 || s->step % s->per_epoch != 0) && s->step < s->steps) {
 		error = save_last(s);
+		if (error == 0)
+			say_stopped(s);
 		if (error == 0 && !*s->r->signal)	/* stopped by a limit: shows how far it came */
 			error = vq_trainer_show(s, "stopped");
 	}

@@ -19,10 +19,10 @@ is_counted(const struct vq_train *t, const char *name)
 }
 
 static int
-no_value(const struct vq_graph *g, const char *what, const char *name)
+no_value(const struct vq_graph *g, const struct vq_range *at, const char *what, const char *name)
 {
 	struct vq_suggest near;
-	struct vq_diag *e = vq_error(g->diags, VQ_CONFIG, NULL, "graph %s has no value '%s' for %s", g->name,
+	struct vq_diag *e = vq_error(g->diags, VQ_CONFIG, at, "graph %s has no value '%s' for %s", g->name,
 	    name, what);
 
 	vq_suggest_start(&near, name);
@@ -45,12 +45,12 @@ is_output(const struct vq_graph *g, const char *name)
 }
 
 static int
-want_output(struct vq_graph *g, const char *what, const char *name)
+want_output(struct vq_graph *g, const struct vq_range *at, const char *what, const char *name)
 {
 	vq_id v = vq_graph_find_output(g, name);
 
 	if (v == VQ_NONE)
-		return no_value(g, what, name);
+		return no_value(g, at, what, name);
 	if (!is_output(g, name))
 		vq_graph_output(g, name, v);
 	return 0;
@@ -64,9 +64,9 @@ add_outputs(struct vq_graph *g, const struct vq_train *t, bool training)
 
 	for (int i = 0; i < t->reports; i++)
 		if (!is_counted(t, t->report[i]))
-			error |= want_output(g, "report", t->report[i]);
+			error |= want_output(g, &t->at, "report", t->report[i]);
 	for (int i = 0; i < t->ncodes; i++) {
-		error |= want_output(g, "codes", t->codes[i].value);
+		error |= want_output(g, &t->at, "codes", t->codes[i].value);
 		vq_id v = vq_graph_find_output(g, t->codes[i].value);
 		if (v != VQ_NONE && g->value[v].type.dtype != VQ_I32) {
 			vq_error(g->diags, VQ_CONFIG, NULL, "codes: %s is not a value of integers",
@@ -75,11 +75,11 @@ add_outputs(struct vq_graph *g, const struct vq_train *t, bool training)
 		}
 	}
 	for (int k = 0; k < t->updates; k++)
-		error |= want_output(g, "minimize", t->update[k].minimize);
+		error |= want_output(g, &t->update[k].at, "minimize", t->update[k].minimize);
 	if (t->show && !training)
-		error |= want_output(g, "show", t->show);
+		error |= want_output(g, &t->at, "show", t->show);
 	if (t->keep)
-		error |= want_output(g, "value", t->keep);
+		error |= want_output(g, &t->at, "value", t->keep);
 	return error;
 }
 

@@ -49,19 +49,20 @@ vq_trainer_validate(struct vq_trainer *s, const char **name, double *value)
 	int64_t batch = s->t->validate.batch < s->val->count ? s->t->validate.batch : s->val->count, n;
 	struct vq_loader *l = vq_loader_new(s->val, batch, false, true, s->r->seed);
 	const void *field[VQ_MAX_FIELDS];
+	int error = 0;
 	struct vq_sums sums = { .sum = vq_alloc_array(2 * (size_t)s->metrics, sizeof(double)) };
 
 	for (int c = 0; c < s->t->ncodes; c++)
 		sums.hits[c] = vq_alloc_array((size_t)s->t->codes[c].size, sizeof(int64_t));
 	vq_loader_start(l, 0, 0);
-	while ((n = vq_loader_next(l, field)) > 0) {
+	while (error == 0 && (n = vq_loader_next(l, field)) > 0) {
 		struct vq_plan *p = n == batch ? s->eval : s->eval_rest;
 		vq_trainer_bind(p, s->val, field);
 		vq_plan_run(p, s->r->seed, (uint64_t)s->step);
-		vq_sums_add(s, &sums, p, n);
+		error = vq_sums_add(s, &sums, p, n);
 	}
 	vq_loader_free(l);
-	int count = vq_sums_read(s, &sums, name, value);
+	int count = error < 0 ? -1 : vq_sums_read(s, &sums, name, value);
 	free(sums.sum);
 	for (int c = 0; c < s->t->ncodes; c++)
 		free(sums.hits[c]);

@@ -63,7 +63,8 @@ int vq_trainer_check_inputs(struct vq_trainer *s, const struct vq_graph *g, cons
     int64_t batch);
 
 int  vq_sums_open(struct vq_trainer *s, struct vq_sums *u, const char *what);
-void vq_sums_add(const struct vq_trainer *s, struct vq_sums *u, const struct vq_plan *p, int64_t samples);
+/* -1 after an error: a code that is none. */
+int  vq_sums_add(const struct vq_trainer *s, struct vq_sums *u, const struct vq_plan *p, int64_t samples);
 void vq_sums_clear(const struct vq_trainer *s, struct vq_sums *u);
 void vq_sums_names(struct vq_trainer *s);
 /* Means of the metrics that there were, then codes_used and perplexity of each

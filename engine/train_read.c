@@ -346,7 +346,7 @@ vq_train_read(const struct vq_model *m, int i, struct vq_train *t, struct vq_dia
 	struct keys k = { 0 };
 	int error;
 
-	*t = (struct vq_train){ .name = vq_model_stage_name(m, i) };
+	*t = (struct vq_train){ .name = vq_model_stage_name(m, i), .at = stage->at };
 	vq_params_default(train_params, &k);
 	error = vq_model_read_params(m, stage, "a training stage", train_params, &k, train_others, d);
 	t->graph = k.graph;

@@ -56,7 +56,7 @@ vq_sums_clear(const struct vq_trainer *s, struct vq_sums *u)
 		memset(u->hits[c], 0, sizeof(**u->hits) * (size_t)s->t->codes[c].size);
 }
 
-void
+int
 vq_sums_add(const struct vq_trainer *s, struct vq_sums *u, const struct vq_plan *p, int64_t samples)
 {
 	struct vq_view v;
@@ -72,10 +72,16 @@ vq_sums_add(const struct vq_trainer *s, struct vq_sums *u, const struct vq_plan 
 			continue;
 		const int32_t *code = v.data;
 		int64_t n = vq_shape_count(&v.type->shape);
-		for (int64_t i = 0; i < n; i++)
-			if (code[i] >= 0 && code[i] < s->t->codes[c].size)
-				u->hits[c][code[i]]++;
+		for (int64_t i = 0; i < n; i++) {
+			if (code[i] < 0 || code[i] >= s->t->codes[c].size) {
+				vq_error(s->d, VQ_CONFIG, &s->t->at, "codes: %s is %d, and there are said to be %lld codes",
+				    s->t->codes[c].value, code[i], (long long)s->t->codes[c].size);
+				return -1;
+			}
+			u->hits[c][code[i]]++;
+		}
 	}
+	return 0;
 }
 
 /* How many codes occurred, and two to the entropy of their distribution. */

@@ -109,7 +109,7 @@ const struct vq_op vq_ops_dropout[] = {
 		.name = "dropout",
 		.doc = "sets a random share of the elements to zero and scales up the others",
 		.in = { "x" }, .out = { "y" },
-		.params = params, .size = sizeof(struct dropout), .flags = VQ_OP_RANDOM,
+		.params = params, .size = sizeof(struct dropout), .flags = VQ_OP_RANDOM | VQ_OP_TRAINING,
 		.infer = infer, .grad = grad, .run = run, .ref = ref,
 		.inplace = "0:0", .flops = flops,
 		.also = (const char *const[]){ "drop", "Dropout", NULL },

@@ -78,20 +78,34 @@ check_graph(struct check *k, const char *name, bool train)
 		add_result(k, g, name, train ? "train" : "eval", batch, vq_now() - start);
 }
 
+/* A source that does not exist is wrong here; one that is not on this machine is not. */
+static void
+check_source(struct check *k, const struct vq_data_spec *spec)
+{
+	struct vq_diags own = { 0 };
+
+	vq_dataset_check(spec, &own);
+	if (vq_diags_status(&own) == VQ_CONFIG)
+		vq_dataset_check(spec, &k->c->d);
+	vq_diags_free(&own);
+}
+
 /* The training step: forward, backward and updates. */
 static void
 check_stage(struct check *k, int i)
 {
-	const struct vq_tree *stage = vq_model_stage(k->m, i), *what;
 	struct vq_train t = { 0 };
 	struct vq_graph *g;
 	double start = vq_now();
 
-	what = stage->kind == VQ_TREE_MAP ? vq_tree_get(stage, "do") : NULL;
-	if (!what || what->kind != VQ_TREE_SCALAR || strcmp(what->text, "train") != 0)
+	if (vq_stage_kind(k->m, i, &k->c->d) != VQ_STAGE_TRAIN)
 		return;
 	if (vq_train_read(k->m, i, &t, &k->c->d) == 0) {
 		int64_t batch = k->o->batch ? k->o->batch : t.data.batch;
+
+		check_source(k, &t.data);
+		if (t.validate.source)
+			check_source(k, &t.validate);
 
 		g = vq_train_graph(k->m, &t, batch, (1u << t.updates) - 1, true, &k->c->d);
 		if (g)

@@ -6,6 +6,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "engine/build.h"
 #include "engine/checkpoint.h"
@@ -308,6 +310,23 @@ save(struct eval *e, const char *path)
 	return path ? vq_checkpoint_save(path, &e->vars, true, &none, &e->c->d) : 0;
 }
 
+/* --params, or the checkpoint of the run that was given: the best, or the last. */
+static const char *
+weights_of(const struct eval *e)
+{
+	static const char *const names[] = { "best", "last" };
+	struct stat st;
+
+	if (e->o->params || stat(e->c->arg[0], &st) < 0 || !S_ISDIR(st.st_mode))
+		return e->o->params;
+	for (size_t i = 0; i < VQ_COUNT(names); i++) {
+		char *path = vq_arena_printf(&e->c->arena, "%s/checkpoints/%s.safetensors", e->c->arg[0], names[i]);
+		if (access(path, F_OK) == 0)
+			return path;
+	}
+	return NULL;
+}
+
 static int
 evaluate(struct eval *e)
 {
@@ -316,7 +335,7 @@ evaluate(struct eval *e)
 	    .no_fuse = o->no_fuse };
 
 	if (fit_inputs(e) < 0 || name_outputs(e) < 0 ||
-	    vq_eval_vars(e->c, e->g, o->params, (uint64_t)o->seed, &e->vars) < 0 ||
+	    vq_eval_vars(e->c, e->g, weights_of(e), (uint64_t)o->seed, &e->vars) < 0 ||
 	    save(e, o->save_params) < 0)
 		return -1;
 	if (e->wants == 0 && !o->save_after)
@@ -428,7 +447,7 @@ const struct vq_command vq_command_eval = {
 	.about = "Any named value of the graph can be asked for: outputs, steps named by `as`, also inside "
 	    "modules, parameters. Arrays are npy files of f32, f64, i32, i64, u8 or bool; they are converted "
 	    "where no value changes but by rounding f64 to f32. Without --output and --grad the graph's "
-	    "scalars are printed. FILE may be a run's folder.",
+	    "scalars are printed. FILE may be a run's folder: its weights are taken then.",
 	.examples = examples,
 	.min_args = 1,
 	.max_args = 1,

@@ -17,7 +17,7 @@ blocks:
       - conv: {out: 16, kernel: 4, stride: 2, pad: 1}
       - batchnorm
       - relu
-      - dropout: {p: 0.1}
+      - {dropout: {p: 0.1}, if: $train}
       - conv: {out: $dim, kernel: 4, stride: 2, pad: 1}
   decoder:
     in: {z: [n, h, w, d]}
