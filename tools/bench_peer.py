@@ -32,6 +32,8 @@ NO_TORCH = 3      # exit codes
 UNSUPPORTED = 4
 REFUSED = 5
 
+MOST = 100        # --check: allowance for rounding, in tolerances
+
 
 def import_torch():
     warnings.filterwarnings("ignore", message="Failed to initialize NumPy")    # it is not needed
@@ -109,9 +111,9 @@ class Peer:
         self.outputs = losses + [k for k in scalars if k not in losses]
         attention = hasattr(torch.nn.functional, "scaled_dot_product_attention") and not given
         self.source = bench_source.Source(graph, self.outputs, given=given, attention=attention)
-        self.given = {}
+        self.given, self.choices = {}, {}
         space = {"torch": torch, "nn": torch.nn, "F": torch.nn.functional, "layout": self.format,
-                 "dtype": self.dtype, "given": self.given}
+                 "dtype": self.dtype, "given": self.given, "choices": self.choices}
         exec(compile(self.source.text(), "<model>", "exec"), space)
         self.model = space["Model"]()
         self.param = {}
@@ -319,7 +321,7 @@ def relative(got, want, floor):
 
 
 def fill_draws(peer, values):
-    """Random nodes give what vqgraph drew; a dropout's mask is read off its result."""
+    """Random nodes give what vqgraph drew, `nearest` what it found; a dropout's mask is read off its result."""
     for path, i, p in peer.source.drawn:
         y = values["draw", path]
         if p is not None:
@@ -370,16 +372,39 @@ def describe(peer, kind, key):
     return key if kind == "output" else f"{key} afterwards"
 
 
+def farther(x, table, index):
+    """How much farther than the nearest row the chosen ones are, at most, beside the vectors' squares."""
+    x, index, worst = x.reshape(-1, table.shape[1]), index.reshape(-1), 0.0
+    squares = table.square().sum(1)
+    for a, i in zip(x.split(4096), index.split(4096)):
+        distance = squares - 2 * a @ table.t()
+        excess = distance.gather(1, i[:, None])[:, 0] - distance.amin(1)
+        worst = max(worst, (excess / (a.square().sum(1) + squares[i]).clamp(min=1e-30)).max().item())
+    return worst
+
+
+def check_choices(o, peer):
+    rows = []
+    for path, (x, table, index) in peer.choices.items():
+        off = farther(x, table, index) if index.numel() else 0.0
+        rows.append({"what": f"{path} is nearest", "shape": list(index.shape), "largest": float(table.shape[0] - 1),
+                     "relative": off, "rounding": None, "ok": off <= o.tolerance})
+    return rows
+
+
 def verdicts(o, peer, values, inputs, again):
-    """A row for each value: it holds within the tolerance, or within 4 times what PyTorch's own f32 is off."""
+    """
+    A row for each value: it holds within the tolerance; or, where rounding is larger than that, within
+    4 times what PyTorch's own f32 is off, up to MOST times the tolerance.
+    """
     want = results(peer, inputs)
     off, own = differences(values, want), {}
     if any(x > o.tolerance for x in off.values()):
         own = differences(results(again(), inputs), want)
     return [{"what": describe(peer, *key), "shape": list(x.shape),
              "largest": x.abs().max().item() if x.numel() else 0.0, "relative": off[key], "rounding": own.get(key),
-             "ok": off[key] <= max(o.tolerance, 4 * own[key] if own and math.isfinite(own[key]) else 0)}
-            for key, x in want.items()]
+             "ok": off[key] <= max(o.tolerance, min(4 * own.get(key, 0.0), MOST * o.tolerance))}
+            for key, x in want.items()] + check_choices(o, peer)
 
 
 def check_in(o, torch, folder):

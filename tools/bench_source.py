@@ -81,7 +81,7 @@ RANDOM = {"random_uniform", "random_normal", "random_integer", "random_uniform_l
 
 
 class Source:
-    """outputs: names to return. given: random nodes take their values from `given`, by path."""
+    """outputs: names to return. given: what random nodes draw and `nearest` finds is taken from `given`, by path."""
 
     def __init__(self, graph, outputs, given=False, attention=True):
         self.values, self.given, self.attention = graph["values"], given, attention
@@ -583,6 +583,11 @@ class Source:
     def op_nearest(self, n):
         x, table = self.as_graph(n.ins[0]), self.as_graph(n.ins[1])
         d = self.shape(n.ins[1])[1]
+        if self.given:      # ties, and near ties, are for the caller to judge
+            self.drawn.append((n.path, n.outs[0], None))
+            self.put(n.outs[0], f'given["{n.path}"]')
+            self.say(f'choices["{n.path}"] = {x}.detach(), {table}.detach(), v{n.outs[0]}')
+            return
         self.say(f"t{n.index} = {table}.detach()")
         self.put(n.outs[0], f"torch.addmm(t{n.index}.square().sum(1), {x}.detach().reshape(-1, {d}), t{n.index}.t(), "
                             f"alpha=-2).argmin(1).view({tuple(self.shape(n.outs[0]))})")

@@ -46,7 +46,7 @@ blocks:
       - batchnorm
       - {leaky_relu: {slope: 0.1}}
       - {groupnorm: {groups: 3}}
-      - {dropout: {p: 0.2}}
+      - {dropout: {p: 0.2}, if: $train}
       - {linear: {out: 8}}
       - {max_pool2d: {kernel: 2}}
       - {codebook: {codes: 7, dim: 8}, as: vq}
