@@ -175,6 +175,8 @@ struct running {
 	int first;			/* stage to begin with */
 	bool resumed;
 	uint64_t seed;
+	int reading;			/* the stage whose data is being read, or VQ_NONE */
+	struct vq_opening *data, *val;	/* it and what the stage evaluates on */
 };
 
 static int
@@ -195,6 +197,12 @@ run_stages(struct running *s, double started)
 			break;
 		r.resumed = s->resumed && i == s->first ? &s->meta : NULL;
 		int kind = vq_stage_kind(s->model, i, s->d);
+		r.data = r.val = NULL;
+		if (i == s->reading) {
+			r.data = s->data;
+			r.val = s->val;
+			s->reading = VQ_NONE;
+		}
 		code = kind == VQ_STAGE_TRAIN ? vq_train_run(&r, &s->train[i], s->d) :
 		    kind == VQ_STAGE_ENCODE ? vq_encode_run(&r, i, s->d) : vq_evaluate_run(&r, i, s->d);
 		if (code == 0 && stopped_by)
@@ -248,6 +256,37 @@ open_resumed(struct running *s)
 	return s->model ? 0 : -1;
 }
 
+/* The data of the stage that comes first is read while everything else is made. */
+static void
+start_reading(struct running *s)
+{
+	int i = s->first;
+
+	while (s->o->stage && i < vq_model_stages(s->model) && strcmp(vq_model_stage_name(s->model, i), s->o->stage) != 0)
+		i++;
+	if (i >= vq_model_stages(s->model) || s->train[i].name == NULL)
+		return;
+	const struct vq_data_spec *val = vq_train_val(&s->train[i]);
+	s->reading = i;
+	s->data = vq_dataset_open_begin(&s->train[i].data);
+	s->val = val ? vq_dataset_open_begin(val) : NULL;
+}
+
+/* No stage has taken what is being read: it is waited for and dropped. */
+static void
+stop_reading(struct running *s)
+{
+	struct vq_diags unheard = { 0 };
+
+	if (s->reading == VQ_NONE)
+		return;
+	if (s->data)
+		vq_dataset_close(vq_dataset_open_end(s->data, &unheard));
+	if (s->val)
+		vq_dataset_close(vq_dataset_open_end(s->val, &unheard));
+	vq_diags_free(&unheard);
+}
+
 static uint64_t
 choose_seed(const struct running *s)
 {
@@ -282,6 +321,7 @@ prepare(struct running *s)
 	s->seed = choose_seed(s);
 	if (o->resume && load_run(s) < 0)
 		return -1;
+	start_reading(s);
 	if (o->init_from && !o->resume &&
 	    vq_checkpoint_load(o->init_from, &s->vars, VQ_LOAD_PARAMS, NULL, s->d) < 0)
 		return -1;
@@ -295,7 +335,7 @@ prepare(struct running *s)
 int
 vq_run_file(const struct vq_run_options *o, struct vq_diags *d)
 {
-	struct running s = { .o = o, .d = d };
+	struct running s = { .o = o, .d = d, .reading = VQ_NONE };
 	double started = vq_now();
 	int code = -1;
 
@@ -312,6 +352,7 @@ vq_run_file(const struct vq_run_options *o, struct vq_diags *d)
 	}
 	if (code < 0)
 		code = (int)vq_diags_status(d);
+	stop_reading(&s);
 	for (int i = 0; s.train && i < vq_model_stages(s.model); i++)
 		vq_train_free(&s.train[i]);
 	vq_run_close(s.run);

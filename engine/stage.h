@@ -120,7 +120,11 @@ struct vq_stage_run {
 	volatile sig_atomic_t *save;	/* SIGUSR1 came */
 	const struct vq_meta *resumed;	/* metadata of the checkpoint resumed in this stage, or NULL */
 	double started;			/* of vq_now() */
+	/* Being read already for this stage: its data and what it evaluates on, or NULL. */
+	struct vq_opening *data, *val;
 };
+/* What a training stage evaluates on, or NULL. */
+const struct vq_data_spec *vq_train_val(const struct vq_train *t);
 int vq_train_run(const struct vq_stage_run *r, const struct vq_train *t, struct vq_diags *d);
 
 /* A stage that encodes a data set into an array of codes, or only evaluates. */

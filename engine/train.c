@@ -89,14 +89,21 @@ active_updates(const struct vq_trainer *s)
 	return active;
 }
 
+const struct vq_data_spec *
+vq_train_val(const struct vq_train *t)
+{
+	if (t->validate.source)
+		return &t->validate;
+	return t->show ? &t->data : NULL;
+}
+
 /* The step is compiled while threads read both sets. */
 static struct vq_plan *
 open_data(struct vq_trainer *s)
 {
-	const struct vq_data_spec *val = s->t->validate.source ? &s->t->validate : &s->t->data;
-	bool evaluates = s->t->validate.source || s->t->show;
-	struct vq_opening *train = vq_dataset_open_begin(&s->t->data);
-	struct vq_opening *test = evaluates ? vq_dataset_open_begin(val) : NULL;
+	const struct vq_data_spec *val = vq_train_val(s->t);
+	struct vq_opening *train = s->r->data ? s->r->data : vq_dataset_open_begin(&s->t->data);
+	struct vq_opening *test = s->r->val ? s->r->val : val ? vq_dataset_open_begin(val) : NULL;
 	struct vq_plan *p = vq_trainer_plan(s, active_updates(s), applies(s, s->step));
 
 	s->data = vq_dataset_open_end(train, s->d);

@@ -19,6 +19,7 @@ program pkg-config pkg-config
 header stdlib.h libc6-dev
 module yaml-0.1 libyaml-dev
 module zlib zlib1g-dev
+module libdeflate libdeflate-dev
 module libpng libpng-dev
 module jansson libjansson-dev
 module libcurl libcurl4-openssl-dev
