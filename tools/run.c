@@ -68,7 +68,7 @@ static const struct vq_opt opts[] = {
 	    .doc = "stops the run after 90s, 30m, 1h30m, with a checkpoint" },
 	{ "precision", 0, AT(VQ_O_ENUM, precision), "P", .choices = vq_precisions,
 	    .doc = "arithmetic: f32 (bf16 is not there yet)" },
-	{ "deterministic", 0, AT(VQ_O_FLAG, deterministic), .doc = "the same bits at any number of threads" },
+	{ "deterministic", 0, AT(VQ_O_FLAG, deterministic), .doc = "the same bits at any number of threads; every kernel gives them, so it changes nothing" },
 	{ "progress", 0, AT(VQ_O_ENUM, progress), "HOW", .choices = progresses,
 	    .doc = "how progress is shown" },
 	{ 0 }
