@@ -13,8 +13,12 @@
 #include "engine/op.h"
 #include "engine/suggest.h"
 
+static const char *const lr_also[] = { "learning_rate", "learningrate", "rate", "alpha", "eta", NULL };
+static const char *const warmup_also[] = { "warmup_steps", "warm_up", "num_warmup_steps", NULL };
+
 #define O struct vq_optimizer_params
-#define LR(d) VQ_REAL(O, lr, d, 0, 1e38, "learning rate")
+#define LR(d) { .name = "lr", .kind = VQ_P_REAL, .offset = offsetof(O, lr), .init = d, .min = 0, .max = 1e38, \
+	.doc = "learning rate", .also = lr_also }
 #define DECAY(d, text) VQ_REAL(O, weight_decay, d, 0, 1, text)
 
 static const struct vq_param sgd_params[] = {
@@ -49,7 +53,8 @@ const struct vq_optimizer vq_optimizers[] = {
 /* --- schedules ----------------------------------------------------------- */
 
 #define S struct vq_schedule_params
-#define WARMUP VQ_INT(S, warmup, "0", 0, 1e12, "steps of linear rise from 0 at the beginning")
+#define WARMUP { .name = "warmup", .kind = VQ_P_INT, .offset = offsetof(S, warmup), .init = "0", .min = 0, .max = 1e12, \
+	.doc = "steps of linear rise from 0 at the beginning", .also = warmup_also }
 #define FINAL VQ_REAL(S, final, "0", 0, 1, "factor on the learning rate at the end")
 
 static const struct vq_param constant_params[] = { WARMUP, VQ_PARAMS_END };
