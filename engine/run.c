@@ -231,6 +231,10 @@ load_run(struct running *s)
 		    vq_run_dir(s->run));
 		return -1;
 	}
+	if (strtoll(step, NULL, 10) < 0) {
+		vq_error(s->d, VQ_CHECKPOINT, NULL, "the checkpoint says that step %s was the last", step);
+		return -1;
+	}
 	if ((s->first = vq_stage_find(s->model, stage, s->d)) == VQ_NONE)
 		return -1;
 	s->resumed = true;

@@ -52,18 +52,6 @@ set_rates(struct vq_trainer *s)
 
 /* --- opening ------------------------------------------------------------- */
 
-static int
-check_accumulation(struct vq_trainer *s)
-{
-	for (int k = 1; k < s->t->updates; k++)
-		if (s->t->update[k].accumulate != s->t->update[0].accumulate) {
-			vq_error(s->d, VQ_CONFIG, &s->t->update[k].at,
-			    "all updates of a stage must accumulate the same number of batches");
-			return -1;
-		}
-	return 0;
-}
-
 /* What the data says of the length of the stage. */
 static int
 open_loader(struct vq_trainer *s)
@@ -120,12 +108,6 @@ open_trainer(struct vq_trainer *s)
 	const char *step = s->r->resumed ? vq_meta_get(s->r->resumed, "step") : NULL;
 
 	s->step = step ? strtoll(step, NULL, 10) : 0;
-	if (s->step < 0) {
-		vq_error(s->d, VQ_CHECKPOINT, NULL, "the checkpoint says that step %s was the last", step);
-		return -1;
-	}
-	if (check_accumulation(s) < 0)
-		return -1;
 	struct vq_plan *p = open_data(s);
 	if (p == NULL || open_loader(s) < 0)
 		return -1;

@@ -201,6 +201,18 @@ read_update(const struct vq_model *m, const struct vq_tree *t, struct vq_update 
 }
 
 static int
+check_accumulation(const struct vq_train *t, struct vq_diags *d)
+{
+	for (int k = 1; k < t->updates; k++)
+		if (t->update[k].accumulate != t->update[0].accumulate) {
+			vq_error(d, VQ_CONFIG, &t->update[k].at,
+			    "all updates of a stage must accumulate the same number of batches");
+			return -1;
+		}
+	return 0;
+}
+
+static int
 read_updates(const struct vq_model *m, const struct vq_tree *stage, struct vq_train *t, struct vq_diags *d)
 {
 	const struct vq_tree *list = vq_tree_get(stage, "updates");
@@ -213,7 +225,7 @@ read_updates(const struct vq_model *m, const struct vq_tree *stage, struct vq_tr
 	}
 	for (int i = 0; i < list->count; i++)
 		error |= read_update(m, list->item[i].value, &t->update[t->updates++], d);
-	return error;
+	return error ? error : check_accumulation(t, d);
 }
 
 /* --- data, reports ------------------------------------------------------- */

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "engine/checkpoint.h"
 #include "engine/image.h"
@@ -126,12 +125,10 @@ vq_codec_expand(struct vq_codec *k)
 	return k->g ? 0 : -1;
 }
 
-/* The newest checkpoint of the run, the best by preference. */
+/* --checkpoint, or the run's. */
 static const char *
 checkpoint_of(struct vq_codec *k)
 {
-	static const char *const names[] = { "best", "last" };
-	const char *path = NULL;
 	struct stat st;
 
 	if (k->o->checkpoint)
@@ -141,12 +138,7 @@ checkpoint_of(struct vq_codec *k)
 		    "give a run's folder, or --checkpoint FILE");
 		return NULL;
 	}
-	for (size_t i = 0; i < VQ_COUNT(names); i++) {
-		path = vq_arena_printf(&k->c->arena, "%s/checkpoints/%s.safetensors", k->c->arg[0], names[i]);
-		if (access(path, F_OK) == 0)
-			break;
-	}
-	return path;
+	return vq_tool_weights(k->c, k->c->arg[0]);
 }
 
 /* Every parameter of the graph must come from the file: none may have its first value. */

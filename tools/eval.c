@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "engine/build.h"
 #include "engine/checkpoint.h"
@@ -310,21 +309,15 @@ save(struct eval *e, const char *path)
 	return path ? vq_checkpoint_save(path, &e->vars, true, &none, &e->c->d) : 0;
 }
 
-/* --params, or the checkpoint of the run that was given: the best, or the last. */
+/* --params, or the weights of the run that was given. */
 static const char *
 weights_of(const struct eval *e)
 {
-	static const char *const names[] = { "best", "last" };
 	struct stat st;
 
 	if (e->o->params || stat(e->c->arg[0], &st) < 0 || !S_ISDIR(st.st_mode))
 		return e->o->params;
-	for (size_t i = 0; i < VQ_COUNT(names); i++) {
-		char *path = vq_arena_printf(&e->c->arena, "%s/checkpoints/%s.safetensors", e->c->arg[0], names[i]);
-		if (access(path, F_OK) == 0)
-			return path;
-	}
-	return NULL;
+	return vq_tool_weights(e->c, e->c->arg[0]);
 }
 
 static int

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "engine/checkpoint.h"
 #include "engine/suggest.h"
@@ -65,6 +66,14 @@ vq_tool_near(struct vq_diag *e, const char *wrong, const char *const *name, int 
 		vq_text_add(&all, " and %d more", n - SHOWN);
 	vq_note(e, NULL, "there %s %s", n == 1 ? "is" : "are", n ? all.s : "none");
 	vq_text_free(&all);
+}
+
+const char *
+vq_tool_weights(struct vq_cli *c, const char *run)
+{
+	char *best = vq_arena_printf(&c->arena, "%s/checkpoints/best.safetensors", run);
+
+	return access(best, F_OK) == 0 ? best : vq_arena_printf(&c->arena, "%s/checkpoints/last.safetensors", run);
 }
 
 const char *

@@ -18,6 +18,8 @@ enum { VQ_MAX_SIZES = 16 };
 /* The model of argument 0: a file, or a run's folder (its resolved.yaml), with the
  * overrides, which are echoed; c frees it.  NULL after errors. */
 struct vq_model *vq_tool_model(struct vq_cli *c);
+/* The checkpoint of a run's folder: the best, or the last (which may be missing). */
+const char *vq_tool_weights(struct vq_cli *c, const char *run);
 /* The graph's name as asked for, or the only one when asked is NULL; NULL after an
  * error that lists them. */
 const char *vq_tool_graph(struct vq_cli *c, const struct vq_model *m, const char *asked);
