@@ -5,5 +5,5 @@
 	X(matmul) X(conv2d) X(pool2d) X(resize) \
 	X(softmax) X(norm) X(loss) X(cross_entropy) \
 	X(lookup) X(nearest) X(count) X(one_hot) X(straight_through) X(stop) \
-	X(dropout) X(random) \
+	X(dropout) X(random) X(reorder) \
 	X(update)

@@ -191,6 +191,42 @@ START_TEST(test_random_rows)
 }
 END_TEST
 
+/* --- token orders --------------------------------------------------------- */
+
+static const struct {
+	const char *params;
+	int h, w;
+	int cell[16];
+} orders[] = {
+	{ "order=raster", 2, 3, { 0, 1, 2, 3, 4, 5 } },
+	{ "order=s_curve", 3, 3, { 0, 1, 2, 5, 4, 3, 6, 7, 8 } },
+	{ "order=z_curve", 4, 4, { 0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15 } },
+	/* Of an 8x8 curve, what lies in 3 rows and 5 columns. */
+	{ "order=z_curve", 3, 5, { 0, 1, 5, 6, 2, 3, 7, 8, 10, 11, 12, 13, 4, 9, 14 } },
+	{ "order=z_curve", 1, 4, { 0, 1, 2, 3 } },
+};
+
+START_TEST(test_orders)
+{
+	int h = orders[_i].h, w = orders[_i].w, n = h * w;
+	int32_t x[32];
+	char back[64];
+	void *out[VQ_MAX_OUT];
+
+	for (int i = 0; i < 2 * n; i++)
+		x[i] = 100 + i;	/* row i of the batch follows without a gap */
+	call("reorder", orders[_i].params, 1, &(struct vq_type){ VQ_I32, { 3, { 2, h, w } } }, (void *[]){ x }, out);
+	int32_t *y = out[0];
+	for (int i = 0; i < 2 * n; i++)
+		ck_assert_int_eq(y[i], 100 + i / n * n + orders[_i].cell[i % n]);
+	snprintf(back, sizeof(back), "%s inverse=true width=%d", orders[_i].params, w);
+	call("reorder", back, 1, &(struct vq_type){ VQ_I32, { 2, { 2, n } } }, (void *[]){ y }, out);
+	ck_assert_mem_eq(out[0], x, sizeof(int32_t) * 2 * (size_t)n);
+	release(out, 1);
+	free(y);
+}
+END_TEST
+
 /* --- where gradients go --------------------------------------------------- */
 
 /* y = straight_through(value, to) + stop(value) to: d / d to = 1 + value, d / d value = 0. */
@@ -233,6 +269,7 @@ main(void)
 	tcase_add_test(t, test_dropout_gradient);
 	tcase_add_test(t, test_draws);
 	tcase_add_test(t, test_random_rows);
+	tcase_add_loop_test(t, test_orders, 0, VQ_COUNT(orders));
 	tcase_add_test(t, test_straight_through_and_stop);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
