@@ -93,7 +93,7 @@ write_pairs(struct vq_trainer *s, const char *label, const float *original, cons
 	p.h = shape->dim[1];
 	p.w = shape->dim[2];
 	p.c = shape->dim[3];
-	int error = vq_image_pairs(&im, &p, shown->data, 0, 0, s->d);
+	int error = vq_image_pairs(&im, &p, (const float *const[]){ shown->data }, 1, 0, 0, s->d);
 	if (error == 0) {
 		char *path = vq_run_path(s->r->run, "samples/%s-%s.png", s->t->name, label);
 		error = vq_image_write_png(path, &im, s->d);

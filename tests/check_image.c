@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "engine/checkpoint.h"
+#include "engine/draw.h"
 #include "engine/image.h"
 #include "tests/scratch.h"
 
@@ -88,7 +89,7 @@ START_TEST(pairs)
 	struct vq_pictures p = { above, 4, 1, 1, 1, 0, 1 };
 	struct vq_image im;
 
-	ck_assert_int_eq(vq_image_pairs(&im, &p, below, 2, 1, NULL), 0);
+	ck_assert_int_eq(vq_image_pairs(&im, &p, (const float *const[]){ below }, 1, 2, 1, NULL), 0);
 	ck_assert_int_eq(im.w, GAP + 2 * (1 + GAP));
 	ck_assert_int_eq(im.h, GAP + 1 + GAP + 1 + 6 + 1 + GAP + 1 + GAP);
 	ck_assert_int_eq(at(&im, 2, 2, 0), 51);
@@ -96,6 +97,127 @@ START_TEST(pairs)
 	ck_assert_int_eq(at(&im, 5, 12, 0), 51);
 	ck_assert_int_eq(at(&im, 5, 15, 0), 204);
 	vq_image_free(&im);
+}
+END_TEST
+
+/* Two rows of what was made, each under its originals. */
+START_TEST(stacks)
+{
+	float above[2] = { .2f, .2f }, one[2] = { .4f, .4f }, two[2] = { .8f, .8f };
+	struct vq_pictures p = { above, 2, 1, 1, 1, 0, 1 };
+	struct vq_image im;
+
+	ck_assert_int_eq(vq_image_pairs(&im, &p, (const float *const[]){ one, two }, 2, 1, 1, NULL), 0);
+	ck_assert_int_eq(im.h, GAP + 2 * (3 * (1 + GAP) - GAP) + 6 + GAP);
+	const int want[] = { 51, 102, 204 };
+	for (int i = 0; i < 3; i++) {
+		ck_assert_int_eq(at(&im, 2, 2 + 3 * i, 0), want[i]);
+		ck_assert_int_eq(at(&im, 2, 2 + 7 + 6 + 3 * i, 0), want[i]);
+	}
+	vq_image_free(&im);
+}
+END_TEST
+
+/* The pictures are those of the grid without labels, and each label stands beside its own row. */
+START_TEST(labelled)
+{
+	static float data[6 * 20 * 10];
+	struct vq_pictures p = { data, 5, 20, 10, 1, 0, 1 };
+	const char *label[] = { "7", "Ankle boot" };
+	struct vq_image im, plain;
+
+	for (int i = 0; i < 6 * 20 * 10; i++)
+		data[i] = (float)(i % 7) / 7;
+	ck_assert_int_eq(vq_image_grid(&plain, &p, 3, 1, NULL), 0);
+	ck_assert_int_eq(vq_image_labelled(&im, &p, 3, label, 1, NULL), 0);
+	int left = im.w - plain.w, lit[2] = { 0 };
+	ck_assert_int_ge(left, vq_text_width(label[1], 1));
+	ck_assert_int_eq(im.h, plain.h);
+	for (int y = 0; y < im.h; y++) {
+		for (int x = GAP; x < plain.w; x++)
+			ck_assert_int_eq(at(&im, left + x, y, 0), at(&plain, x, y, 0));
+		for (int x = 0; x < left; x++)
+			lit[y >= GAP + 20 + GAP] += at(&im, x, y, 0) == 255;
+	}
+	ck_assert_int_gt(lit[0], 5);
+	ck_assert_int_gt(lit[1], 10 * lit[0] / 2);
+	vq_image_free(&im);
+	vq_image_free(&plain);
+}
+END_TEST
+
+static void
+draw_all(struct vq_image *im, int x, int y)
+{
+	const struct vq_color ink = { 200, 10, 30 };
+
+	vq_draw_text(im, x, y, "k\xc3\xa9y 42", 2, ink);
+	vq_draw_fill(im, x, y, 7, 5, ink);
+	vq_draw_disc(im, x, y, 6.5, ink, .5);
+	vq_draw_ring(im, x, y, 9, 1, ink, 1);
+}
+
+/* What is drawn over an edge is what stands there on a picture without that edge. */
+START_TEST(drawing_is_cut_off)
+{
+	enum { W = 20, H = 10, FAR = 80 };
+	struct vq_image im, large;
+
+	for (int channels = 1; channels <= 3; channels += 2)
+		for (int x = -60; x < 40; x += 3)
+			for (int y = -40; y < 40; y += 3) {
+				vq_image_new(&im, W, H, channels, 255);
+				vq_image_new(&large, W + 2 * FAR, H + 2 * FAR, channels, 255);
+				draw_all(&im, x, y);
+				draw_all(&large, x + FAR, y + FAR);
+				for (int r = 0; r < H; r++)
+					ck_assert_mem_eq(im.pixel + r * W * channels,
+					    large.pixel + ((r + FAR) * large.w + FAR) * channels, (size_t)(W * channels));
+				vq_image_free(&im);
+				vq_image_free(&large);
+			}
+}
+END_TEST
+
+/* An e with an accent is one character, and a disc has the area of a circle. */
+START_TEST(text_and_discs)
+{
+	const struct vq_color black = { 0, 0, 0 };
+	struct vq_image im;
+	double ink = 0;
+
+	ck_assert_int_eq(vq_text_width("", 2), 0);
+	ck_assert_int_eq(vq_text_width("\xc3\xa9", 1), vq_text_width("?", 1));
+	ck_assert_int_eq(vq_text_width("10", 3), 3 * (5 + 1 + 5));
+	for (char c = '!'; c <= '~'; c++) {
+		int lit = 0;
+
+		vq_image_new(&im, 8, 12, 1, 255);
+		vq_draw_text(&im, 1, 1, (const char[]){ c, 0 }, 1, black);
+		for (int i = 0; i < 8 * 12; i++)
+			lit += im.pixel[i] == 0;
+		ck_assert_msg(lit > 0, "%c is empty", c);
+		vq_image_free(&im);
+	}
+	vq_image_new(&im, 40, 40, 1, 255);
+	vq_draw_disc(&im, 20, 20, 12, black, 1);
+	for (int i = 0; i < 40 * 40; i++)
+		ink += (255 - im.pixel[i]) / 255.;
+	ck_assert_double_eq_tol(ink, M_PI * 144, 1.5);
+	vq_image_free(&im);
+}
+END_TEST
+
+/* Neighbours differ, by about as much everywhere. */
+START_TEST(colours)
+{
+	for (int n = 2; n <= 32; n++)
+		for (int k = 1; k < n; k++) {
+			struct vq_color a = vq_color_of_code(k - 1, n), b = vq_color_of_code(k, n);
+			int far = abs(a.r - b.r) + abs(a.g - b.g) + abs(a.b - b.b);
+
+			ck_assert_msg(far >= 15 && far * n < 4000, "%d and %d of %d: %d", k - 1, k, n, far);
+		}
 }
 END_TEST
 
@@ -108,6 +230,15 @@ START_TEST(columns_are_chosen)
 	ck_assert_int_eq(vq_image_grid(&im, &p, 0, 1, NULL), 0);
 	ck_assert_int_eq(im.w, GAP + 10 * (2 + GAP));
 	ck_assert_int_eq(im.h, im.w);
+	vq_image_free(&im);
+	/* Two rows of eight rather than a hole: 16 pairs. */
+	p.n = 16;
+	ck_assert_int_eq(vq_image_pairs(&im, &p, (const float *const[]){ data }, 1, 0, 1, NULL), 0);
+	ck_assert_int_eq(im.w, GAP + 8 * (2 + GAP));
+	vq_image_free(&im);
+	p.n = 13;
+	ck_assert_int_eq(vq_image_grid(&im, &p, 0, 1, NULL), 0);
+	ck_assert_int_eq(im.w, GAP + 4 * (2 + GAP));
 	vq_image_free(&im);
 	/* Small pictures are enlarged until they can be seen. */
 	p.n = 1;
@@ -129,7 +260,7 @@ START_TEST(too_large)
 	p.w = INT64_MAX;
 	ck_assert_int_eq(vq_image_grid(&im, &p, 1, 1, &d), -1);
 	p = (struct vq_pictures){ NULL, 5, 1 << 14, 4, 1, 0, 1 };
-	ck_assert_int_eq(vq_image_pairs(&im, &p, NULL, 1, 1, &d), -1);
+	ck_assert_int_eq(vq_image_pairs(&im, &p, NULL, 1, 1, 1, &d), -1);
 	ck_assert_int_eq(vq_diags_status(&d), VQ_FAILED);
 	vq_diags_free(&d);
 }
@@ -228,6 +359,11 @@ main(void)
 	tcase_add_test(t, grey_grid);
 	tcase_add_test(t, zoom_and_colour);
 	tcase_add_test(t, pairs);
+	tcase_add_test(t, stacks);
+	tcase_add_test(t, labelled);
+	tcase_add_test(t, drawing_is_cut_off);
+	tcase_add_test(t, text_and_discs);
+	tcase_add_test(t, colours);
 	tcase_add_test(t, columns_are_chosen);
 	tcase_add_test(t, too_large);
 	tcase_add_test(t, png_round_trip);

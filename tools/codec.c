@@ -310,7 +310,7 @@ vq_codec_write(struct vq_codec *k, const char *path, const struct vq_view *v, co
 		struct vq_pictures o = p;
 
 		o.data = originals;
-		rc = vq_image_pairs(&im, &o, p.data, 0, 0, &k->c->d);
+		rc = vq_image_pairs(&im, &o, &p.data, 1, 0, 0, &k->c->d);
 	} else {
 		rc = vq_image_grid(&im, &p, 0, 0, &k->c->d);
 	}
