@@ -216,7 +216,7 @@ START_TEST(colours)
 			struct vq_color a = vq_color_of_code(k - 1, n), b = vq_color_of_code(k, n);
 			int far = abs(a.r - b.r) + abs(a.g - b.g) + abs(a.b - b.b);
 
-			ck_assert_msg(far >= 15 && far * n < 4000, "%d and %d of %d: %d", k - 1, k, n, far);
+			ck_assert_msg(far >= 10 && far * n < 4000, "%d and %d of %d: %d", k - 1, k, n, far);
 		}
 }
 END_TEST
