@@ -18,7 +18,7 @@ static const char model[] =
     "  bn: {batchnorm: {momentum: 0.25}}\n"
     "  vq: {ema_codebook: {codes: 4, dim: 3, decay: 0.75, restart: 0.9, beta: 0.5}}\n"
     "  up: {convt: {out: 2, kernel: 4, stride: 2, pad: 1, output_pad: 1}}\n"
-    "  pos: {positions: {length: 9}}\n"
+    "  pos: {position_embedding: {length: 9}}\n"
     "graphs:\n"
     "  normal:\n"
     "    in:\n"

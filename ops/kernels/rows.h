@@ -52,6 +52,11 @@ struct vq_rows {
 	void (*norm_grad)(float *dx, const float *y, const float *variance, const float *g, float eps,
 	    int64_t rows, int64_t n);
 
+	/* y = x / sqrt(*mean + eps), *mean that of the squares of one row; dx = (g - y mean(g y)) /
+	 * sqrt(mean + eps).  y may be x; dx may be y or g. */
+	void (*rms)(float *y, float *mean, const float *x, float eps, int64_t n);
+	void (*rms_grad)(float *dx, const float *y, float mean, const float *g, float eps, int64_t n);
+
 	/*
 	 * Columns: element i of n belongs to column i % w.  moments adds to s and q the
 	 * sums of x - shift and of its square; pair_sums those of g and of g * y.

@@ -218,6 +218,27 @@ norm_grad(float *dx, const float *y, const float *variance, const float *g, floa
 	}
 }
 
+static void
+rms(float *y, float *mean, const float *x, float eps, int64_t n)
+{
+	float m = (float)(row_sum(SUM_PRODUCT, x, x, 0, n) / (double)n), s = 1.0f / sqrtf(m + eps);
+
+	*mean = m;
+#pragma omp simd
+	for (int64_t i = 0; i < n; i++)
+		y[i] = x[i] * s;
+}
+
+static void
+rms_grad(float *dx, const float *y, float mean, const float *g, float eps, int64_t n)
+{
+	float mgy = (float)(row_sum(SUM_PRODUCT, g, y, 0, n) / (double)n), s = 1.0f / sqrtf(mean + eps);
+
+#pragma omp simd
+	for (int64_t i = 0; i < n; i++)
+		dx[i] = s * (g[i] - y[i] * mgy);
+}
+
 /* --- columns -------------------------------------------------------------- */
 
 /* Adds to s and q the sums of the block's rows: from row r0, columns [c0, c0 + cols). */
@@ -375,7 +396,7 @@ const struct vq_rows TABLE = {
 	.softmax = softmax, .log_softmax = log_softmax, .logsumexp = logsumexp,
 	.softmax_grad = softmax_grad, .log_softmax_grad = log_softmax_grad,
 	.softmax_less = softmax_less,
-	.norm = norm, .norm_grad = norm_grad,
+	.norm = norm, .norm_grad = norm_grad, .rms = rms, .rms_grad = rms_grad,
 	.moments = moments, .pair_sums = pair_sums, .center = center, .center_grad = center_grad,
 	.adam = adam, .sgd = sgd, .keep = keep,
 	.take_less = take_less,
