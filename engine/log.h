@@ -2,7 +2,7 @@
  * log -- a run's folder, its metrics and plots, and the progress on the terminal
  *
  *   runs/<name>[-N]/   config.yaml resolved.yaml command.txt env.json log.txt
- *                      metrics.jsonl metrics.csv checkpoints/ samples/ plots/
+ *                      metrics.jsonl metrics.csv checkpoints/ samples/ plots/ tensorboard/
  *   runs/latest        a link to the newest
  */
 #ifndef VQ_ENGINE_LOG_H
@@ -33,7 +33,7 @@ struct vq_run *vq_run_create(const struct vq_run_info *info, struct vq_diags *d)
  * is removed yet (vq_run_rewind).  NULL after errors.
  */
 struct vq_run *vq_run_open(const char *out, const char *dir, struct vq_diags *d);
-/* Drops the rows of metrics of this stage after `step`, of stages it does not know
+/* Drops the rows of metrics (and TensorBoard's events) of this stage after `step`, of stages it does not know
  * (those after it, by the list's order) all: what is trained again is logged again. */
 int vq_run_rewind(struct vq_run *r, const char *const *stages, int nstages, int stage, int64_t step,
     struct vq_diags *d);
@@ -59,10 +59,22 @@ struct vq_metrics {
 	const char *const *name;
 	const double *value;		/* not finite: null */
 };
-/* A row of metrics.jsonl, at once on disk as far as the system is concerned. */
+/* A row of metrics.jsonl and TensorBoard's events, at once on disk as far as the system is concerned. */
 int vq_run_metrics(struct vq_run *r, const struct vq_metrics *m, struct vq_diags *d);
 /* Rewrites metrics.csv and plots/<stage>-<metric>.svg (train and val curves) from metrics.jsonl. */
 int vq_run_plot(struct vq_run *r, struct vq_diags *d);
+
+/* --- pictures ------------------------------------------------------------ */
+
+struct vq_image;
+struct vq_shown {
+	const char *stage, *split;	/* split: whose data it is drawn from */
+	const char *what;		/* "reconstructions", "codes", ... */
+	const char *label;		/* "epoch-003", "step-000064" */
+	int64_t step;
+};
+/* samples/<stage>-<what>-<label>.png, and TensorBoard's picture `what` at that step. */
+int vq_run_picture(struct vq_run *r, const struct vq_shown *s, const struct vq_image *im, struct vq_diags *d);
 
 /* --- progress ------------------------------------------------------------ */
 

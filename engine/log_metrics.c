@@ -153,7 +153,7 @@ vq_run_metrics(struct vq_run *r, const struct vq_metrics *m, struct vq_diags *d)
 	}
 	vq_text_free(&t);
 	free(path);
-	return rc;
+	return rc == 0 ? vq_board_row(r, m, d) : rc;
 }
 
 /* --- reading rows ---------------------------------------------------------- */
@@ -320,7 +320,7 @@ vq_run_rewind(struct vq_run *r, const char *const *stages, int nstages, int stag
 	vq_text_free(&kept);
 	free(text);
 	free(path);
-	return rc;
+	return rc == 0 ? vq_board_rewind(r, stages, nstages, stage, step, d) : rc;
 }
 
 /* --- metrics.csv ----------------------------------------------------------- */

@@ -4,7 +4,6 @@
  * Training is a thin line, what is measured now and then (validation) a line
  * with a mark at each value.  A gap stands where a value was not finite.
  */
-#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -400,14 +399,9 @@ drop_empty(struct plot *p)
 static int
 write_plot(const struct vq_run *r, struct plot *p, struct vq_diags *d)
 {
-	char *name = vq_asprintf("%s-%s", p->stage, p->metric), *path;
-	int rc;
+	char *name = vq_plain_name(p->stage, p->metric), *path = vq_run_path(r, "plots/%s.svg", name);
+	int rc = vq_file_write(path, p->svg.s, p->svg.len, d);
 
-	for (char *c = name; *c; c++)
-		if (!isalnum((unsigned char)*c) && strchr("._-", *c) == NULL)
-			*c = '_';
-	path = vq_run_path(r, "plots/%s.svg", name);
-	rc = vq_file_write(path, p->svg.s, p->svg.len, d);
 	free(path);
 	free(name);
 	return rc;

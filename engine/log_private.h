@@ -42,6 +42,13 @@ void vq_rows_free(struct vq_rows *rows);
 /* plots/<stage>-<metric>.svg of everything that has a curve. */
 int vq_rows_plot(const struct vq_run *r, const struct vq_rows *rows, struct vq_diags *d);
 
+/* "a-b" as the name of a file: what is not safe in one becomes '_'.  For free(). */
+char *vq_plain_name(const char *a, const char *b);
+/* The row for TensorBoard; and dropping what vq_run_rewind drops. */
+int vq_board_row(const struct vq_run *r, const struct vq_metrics *m, struct vq_diags *d);
+int vq_board_rewind(const struct vq_run *r, const char *const *stages, int nstages, int stage, int64_t step,
+    struct vq_diags *d);
+
 /* The shortest text that reads back as x (as a float when it is one); "" when
  * x is not finite. */
 enum { VQ_NUMBER = 32 };

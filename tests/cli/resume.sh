@@ -70,6 +70,9 @@ run 0 run small.yaml --out parts --resume -q
 same whole/small parts/small "stopped by --max-steps"
 [ "$(wc -l <whole/small/metrics.jsonl)" -eq "$(wc -l <parts/small/metrics.jsonl)" ] ||
 	fail "rows of metrics are lost or doubled"
+# Times have a fixed length in these files, so as many bytes are as many events.
+events=small/tensorboard/vqvae-train/events.out.tfevents.vqgraph
+[ "$(wc -c <whole/$events)" -eq "$(wc -c <parts/$events)" ] || fail "events are lost or doubled"
 
 # Stopped by a signal: the step is finished, the exit code says which.
 "$vqgraph" run small.yaml --out signal -q stages.vqvae.epochs=400 2>err &
