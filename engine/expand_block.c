@@ -278,12 +278,27 @@ read_copy(struct expand *x, struct frame *f, const struct vq_tree *of, struct vq
 	return false;
 }
 
-/* zeros, ones, {constant: x}, {uniform: x or [lo, hi]}, {normal: sd or [mean, sd]}, {copy: name}. */
+/* What {kind: ...} draws from; the kind may be an arg, a word.  COPY: none of these. */
+static int
+drawn_kind(struct frame *f, const struct vq_tree *key)
+{
+	struct vq_number n = { .text = key->text };
+
+	if (vq_is_expr(key) && (vq_scope_value(&f->scope, key, &n) < 0 || n.kind != VQ_NUM_WORD))
+		return VQ_INIT_COPY;
+	return strcmp(n.text, "uniform") == 0 ? VQ_INIT_UNIFORM
+	    : strcmp(n.text, "normal") == 0 ? VQ_INIT_NORMAL
+	    : strcmp(n.text, "truncated_normal") == 0 ? VQ_INIT_TRUNCATED : VQ_INIT_COPY;
+}
+
+/* zeros, ones, {constant: x}, {uniform: x or [lo, hi]}, {normal: sd or [mean, sd]}, {truncated_normal: the
+ * same}, {copy: name}. */
 static bool
 read_init(struct expand *x, struct frame *f, const struct var *v, struct vq_init *init)
 {
 	const struct vq_tree *t = v->init, *value;
 	const char *kind;
+	int drawn = VQ_INIT_COPY;
 	bool pair;
 
 	*init = (struct vq_init){ .kind = VQ_INIT_CONSTANT };
@@ -299,18 +314,21 @@ read_init(struct expand *x, struct frame *f, const struct var *v, struct vq_init
 		return vq_scope_real(&f->scope, value, "this", &init->a) == 0;
 	if (strcmp(kind, "copy") == 0)
 		return read_copy(x, f, value, init);
-	if (strcmp(kind, "uniform") == 0 || strcmp(kind, "normal") == 0) {
-		init->kind = kind[0] == 'u' ? VQ_INIT_UNIFORM : VQ_INIT_NORMAL;
+	if (kind[0])
+		drawn = drawn_kind(f, t->item[0].key);
+	if (drawn != VQ_INIT_COPY) {
+		init->kind = (unsigned)drawn;
 		if (!one_or_two(f, value, &init->a, &init->b, &pair))
 			return false;
 		if (!pair) {
 			init->b = init->a;
-			init->a = kind[0] == 'u' ? -init->b : 0;
+			init->a = drawn == VQ_INIT_UNIFORM ? -init->b : 0;
 		}
 		return true;
 	}
 	vq_help(vq_error(x->d, VQ_CONFIG, &t->at, "this is no first value"),
-	    "zeros, ones, {constant: x}, {uniform: x}, {uniform: [lo, hi]}, {normal: deviation}, {copy: name} are");
+	    "zeros, ones, {constant: x}, {uniform: x}, {uniform: [lo, hi]}, {normal: deviation}, "
+	    "{truncated_normal: deviation}, {copy: name} are");
 	return false;
 }
 

@@ -30,8 +30,9 @@ enum vq_value_kind {
 
 /* How a parameter or state gets its first value.  Keyed by seed and name. */
 struct vq_init {
-	enum { VQ_INIT_CONSTANT, VQ_INIT_UNIFORM, VQ_INIT_NORMAL, VQ_INIT_COPY } kind;
-	double a, b;		/* constant: a; uniform: [a, b); normal: mean a, deviation b */
+	enum { VQ_INIT_CONSTANT, VQ_INIT_UNIFORM, VQ_INIT_NORMAL, VQ_INIT_TRUNCATED, VQ_INIT_COPY } kind;
+	double a, b;		/* constant: a; uniform: [a, b); normal: mean a, deviation b; truncated:
+				   of that normal, what lies within 2 b of a */
 	const char *of;		/* COPY: the variable whose first value this has */
 };
 

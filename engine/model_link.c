@@ -53,6 +53,8 @@ check_declared_numbers(struct linking *l)
 	for (int i = 0; i < b->vars; i++) {
 		check_numbers(l, b->var[i].shape);
 		check_numbers(l, b->var[i].init);
+		if (b->var[i].init && b->var[i].init->kind == VQ_TREE_MAP && b->var[i].init->count == 1)
+			check_numbers(l, b->var[i].init->item[0].key);
 		check_numbers(l, b->var[i].cond);
 	}
 }

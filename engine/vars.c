@@ -62,13 +62,26 @@ fill_constant(const struct vq_view *to, double x)
 		vq_set(to, i, x);
 }
 
+/* Draw i again until it lies within two deviations, each time with another step of the key. */
+static float
+truncated(const struct vq_rng_key *key, uint64_t i, float draw)
+{
+	struct vq_rng_key again = *key;
+
+	while (draw < -2 || draw > 2) {
+		again.step++;
+		draw = vq_rng_normal(&again, i);
+	}
+	return draw;
+}
+
 /* Draws by the name that the init belongs to. */
 static void
 fill_drawn(const struct vq_view *to, const struct vq_init *init, const char *name, uint64_t seed)
 {
 	struct vq_rng_key key = { .seed = seed, .purpose = vq_hash_str(name) };
 	int64_t n = vq_shape_count(&to->type->shape);
-	bool normal = init->kind == VQ_INIT_NORMAL;
+	bool normal = init->kind != VQ_INIT_UNIFORM, cut = init->kind == VQ_INIT_TRUNCATED;
 	double scale = normal ? init->b : init->b - init->a;
 	float draw[CHUNK];
 
@@ -80,7 +93,8 @@ fill_drawn(const struct vq_view *to, const struct vq_init *init, const char *nam
 		else
 			vq_rng_uniforms(&key, (uint64_t)at, draw, part);
 		for (int64_t i = 0; i < part; i++)
-			vq_set(to, at + i, init->a + scale * draw[i]);
+			vq_set(to, at + i, init->a + scale *
+			    (cut ? truncated(&key, (uint64_t)(at + i), draw[i]) : draw[i]));
 	}
 }
 
@@ -93,6 +107,7 @@ fill(const struct vq_view *to, const struct vq_init *init, const char *name, uin
 		return;
 	case VQ_INIT_UNIFORM:
 	case VQ_INIT_NORMAL:
+	case VQ_INIT_TRUNCATED:
 		fill_drawn(to, init, name, seed);
 		return;
 	case VQ_INIT_COPY:

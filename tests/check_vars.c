@@ -114,6 +114,34 @@ START_TEST(normals_have_mean_and_deviation)
 }
 END_TEST
 
+/* Deviation of a standard normal cut at 2: 0.8796. */
+START_TEST(truncated_normals_stay_within_two_deviations)
+{
+	struct vq_diags d = { 0 };
+	struct vq_graph *g = vq_graph_new("a", &d);
+	struct vq_vars v = { 0 };
+	const struct vq_rng_key key = { .seed = 1, .purpose = vq_hash_str("w") };
+	double sum = 0, square = 0;
+	int again = 0;
+
+	leaf(g, VQ_PARAM, "w", "f32[20000]", (struct vq_init){ VQ_INIT_TRUNCATED, 3, 0.5, NULL });
+	ck_assert_int_eq(vq_vars_bind(&v, g, 1, &d), 0);
+	for (int i = 0; i < 20000; i++) {
+		double w = element(&v, "w", i), first = 3 + 0.5 * (double)vq_rng_normal(&key, (uint64_t)i);
+		ck_assert_double_le(fabs(w - 3), 1);
+		ck_assert(fabs(first - 3) > 1 || w == (double)(float)first);	/* the others are as drawn */
+		again += fabs(first - 3) > 1;
+		sum += w / 20000;
+		square += w * w / 20000;
+	}
+	ck_assert_int_gt(again, 700);
+	ck_assert_double_lt(fabs(sum - 3), 0.02);
+	ck_assert_double_lt(fabs(sqrt(square - sum * sum) / 0.5 - 0.8796), 0.02);
+	vq_vars_free(&v);
+	vq_graph_free(g);
+}
+END_TEST
+
 /* Not what training made of it since: a graph may be bound late. */
 START_TEST(a_copy_has_the_first_value)
 {
@@ -217,6 +245,7 @@ main(void)
 
 	tcase_add_test(c, draws_are_by_seed_and_name);
 	tcase_add_test(c, normals_have_mean_and_deviation);
+	tcase_add_test(c, truncated_normals_stay_within_two_deviations);
 	tcase_add_test(c, a_copy_has_the_first_value);
 	tcase_add_test(c, a_copy_of_what_was_loaded_has_that);
 	tcase_add_test(c, what_does_not_fit_is_named);
