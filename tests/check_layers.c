@@ -175,10 +175,11 @@ read_book(struct book *b)
 	}
 }
 
-/* One step of the averages in double; entries out of use must be rows of the batch. */
+/* Step `step` of the averages in double; entries out of use must be rows of the batch. */
 static int
-check_step(const struct book *was, const struct book *is, const float *x, const int32_t *code, bool first)
+check_step(const struct book *was, const struct book *is, const float *x, const int32_t *code, int step)
 {
+	double rate = 0.25 / (1 - pow(0.75, step + 1));
 	double uses[CODES], total[CODES][C] = { { 0 } }, n[CODES] = { 0 }, all = 0, least = 0.9 * ROWS / CODES;
 	int restarted = 0;
 
@@ -188,7 +189,7 @@ check_step(const struct book *was, const struct book *is, const float *x, const 
 			total[code[i]][c] += x[i * C + c];
 	}
 	for (int k = 0; k < CODES; k++) {
-		uses[k] = first ? n[k] : 0.75 * was->uses[k] + 0.25 * n[k];
+		uses[k] = (1 - rate) * was->uses[k] + rate * n[k];
 		all += uses[k];
 	}
 	for (int k = 0; k < CODES; k++) {
@@ -203,7 +204,7 @@ check_step(const struct book *was, const struct book *is, const float *x, const 
 		double smooth = (uses[k] + 1e-5) / (all + CODES * 1e-5) * all;
 		ck_assert_double_eq_tol(is->uses[k], uses[k], 1e-5);
 		for (int c = 0; c < C; c++) {
-			double t = first ? total[k][c] : 0.75 * was->total[k][c] + 0.25 * total[k][c];
+			double t = (1 - rate) * was->total[k][c] + rate * total[k][c];
 			ck_assert_double_eq_tol(is->total[k][c], t, 1e-5);
 			ck_assert_double_eq_tol(is->entry[k][c], t / smooth, 1e-4);
 		}
@@ -218,7 +219,7 @@ START_TEST(test_ema_codebook)
 	float x[ROWS * C];
 	int restarted = 0;
 
-	ck_assert_double_eq(var("vq.started")[0], 0);
+	ck_assert_double_eq(var("vq.weight")[0], 0);
 	for (int step = 0; step < 8; step++) {
 		draw(x, ROWS * C, step);
 		vq_plan_input(train, "x", x);
@@ -236,11 +237,11 @@ START_TEST(test_ema_codebook)
 		/* The first batch is quantized by vectors of its own. */
 		for (int i = 0; step == 0 && i < ROWS; i++)
 			ck_assert(is_row((double[]){ q[i * C], q[i * C + 1], q[i * C + 2] }, x));
-		restarted += check_step(&was, &is, x, code, step == 0);
+		restarted += check_step(&was, &is, x, code, step);
 		was = is;
 	}
 	ck_assert_int_gt(restarted, 0);
-	ck_assert_double_eq(var("vq.started")[0], 1);
+	ck_assert_double_eq_tol(var("vq.weight")[0], 1 - pow(0.75, 8), 1e-6);
 	vq_plan_input(eval, "x", x);
 	vq_plan_run(eval, 1, 99);
 	read_book(&is);
