@@ -21,6 +21,7 @@ module yaml-0.1 libyaml-dev
 module zlib zlib1g-dev
 module libdeflate libdeflate-dev
 module libpng libpng-dev
+header gif_lib.h libgif-dev
 module jansson libjansson-dev
 module libcurl libcurl4-openssl-dev
 module libcrypto libssl-dev
