@@ -336,6 +336,27 @@ vq_graph_uses(const struct vq_graph *g)
 	return uses;
 }
 
+bool *
+vq_graph_needed(const struct vq_graph *g)
+{
+	bool *needed = vq_alloc_array((size_t)g->values + 1, sizeof(*needed));
+
+	for (int i = 0; i < g->stores; i++)
+		needed[g->store[i].value] = true;
+	for (int i = 0; i < g->outputs; i++)
+		needed[g->output[i].value] = true;
+	for (int i = g->nodes - 1; i >= 0; i--) {
+		const struct vq_node *n = &g->node[i];
+		bool live = false;
+
+		for (int j = 0; j < n->nout; j++)
+			live |= needed[n->out + j];
+		for (int j = 0; live && j < n->nin; j++)
+			needed[n->in[j]] = true;
+	}
+	return needed;
+}
+
 /* --- rewriting ----------------------------------------------------------- */
 
 static void

@@ -162,6 +162,8 @@ void vq_rewrite_copy(struct vq_rewrite *r, int node);
 
 /* How many nodes, stores and outputs read each value; the array is the caller's. */
 int *vq_graph_uses(const struct vq_graph *g);
+/* Whether an output or store depends on each value; the array is the caller's. */
+bool *vq_graph_needed(const struct vq_graph *g);
 
 /* Checks every invariant of engine/README.md; vq_bug when one does not hold. */
 void vq_graph_verify(const struct vq_graph *g, const char *after_pass);

@@ -26,19 +26,11 @@ static bool *
 live_nodes(const struct vq_graph *g)
 {
 	bool *live = vq_alloc_array((size_t)g->nodes + 1, sizeof(*live));
-	bool *needed = vq_alloc_array((size_t)g->values + 1, sizeof(*needed));
+	bool *needed = vq_graph_needed(g);
 
-	for (int i = 0; i < g->stores; i++)
-		needed[g->store[i].value] = true;
-	for (int i = 0; i < g->outputs; i++)
-		needed[g->output[i].value] = true;
-	for (int i = g->nodes - 1; i >= 0; i--) {
-		const struct vq_node *n = &g->node[i];
-		for (int j = 0; j < n->nout; j++)
-			live[i] |= needed[n->out + j];
-		for (int j = 0; live[i] && j < n->nin; j++)
-			needed[n->in[j]] = true;
-	}
+	for (int i = 0; i < g->nodes; i++)
+		for (int j = 0; j < g->node[i].nout; j++)
+			live[i] |= needed[g->node[i].out + j];
 	free(needed);
 	return live;
 }

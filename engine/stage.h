@@ -43,7 +43,8 @@ int vq_run_file(const struct vq_run_options *o, struct vq_diags *d);
 
 /* --- training stages ----------------------------------------------------- */
 
-enum { VQ_MAX_UPDATES = 8, VQ_MAX_REPORTS = 32, VQ_MAX_CODES = 8 };
+enum { VQ_MAX_UPDATES = 8, VQ_MAX_REPORTS = 32, VQ_MAX_CODES = 8, VQ_MAX_KEEP = 16,
+	VQ_MAX_COLUMNS = VQ_MAX_REPORTS + 2 * VQ_MAX_CODES };
 
 struct vq_codes {
 	const char *value;		/* name of an integer value */
@@ -60,11 +61,12 @@ struct vq_train {
 	struct vq_data_spec data;
 	struct vq_data_spec validate;	/* source NULL: none */
 	const char *report[VQ_MAX_REPORTS];
-	int reports;
+	int reports;			/* 0: every real number among the graph's `out`, -1: none */
 	struct vq_codes codes[VQ_MAX_CODES];
 	int ncodes;
 	const char *show;		/* value shown under the originals, or NULL */
-	const char *keep;		/* further value that evaluation gives, or NULL */
+	const char *keep[VQ_MAX_KEEP];	/* values that evaluation keeps for each sample */
+	int keeps;
 	int64_t epochs;			/* one of epochs and steps is given */
 	int64_t steps;
 	int64_t log_every;		/* steps between rows of metrics */
@@ -101,8 +103,9 @@ struct vq_graph *vq_train_graph(const struct vq_model *m, const struct vq_train 
 /* The same for evaluation: no updates. */
 struct vq_graph *vq_eval_graph(const struct vq_model *m, const struct vq_train *t, int64_t batch,
     struct vq_diags *d);
-/* "loss", "recon_loss", ...: the reported scalars of a graph that vq_train_graph or
- * vq_eval_graph made, in the order of the stage's `report` (or of the graph's `out`). */
+/* "loss", "recon_loss", ...: the reported values of a graph that vq_train_graph or
+ * vq_eval_graph made, in the order of the stage's `report` (or of the graph's `out`).  A
+ * step's is the mean over its elements. */
 int vq_train_metrics(const struct vq_graph *g, const struct vq_train *t, const char *name[VQ_MAX_REPORTS]);
 /* vq_train_graph compiled, its variables made and bound, with memory of its own. */
 struct vq_plan *vq_train_build(const struct vq_model *m, const struct vq_train *t, int64_t batch,
@@ -130,5 +133,29 @@ int vq_train_run(const struct vq_stage_run *r, const struct vq_train *t, struct 
 /* A stage that encodes a data set into an array of codes, or only evaluates. */
 int vq_encode_run(const struct vq_stage_run *r, int stage, struct vq_diags *d);
 int vq_evaluate_run(const struct vq_stage_run *r, int stage, struct vq_diags *d);
+/* Reads stage i, of `do: evaluate`: its data stands in t->validate.  -1 after errors. */
+int vq_evaluate_read(const struct vq_model *m, int i, struct vq_train *t, struct vq_diags *d);
+
+/* One pass over a data set with the weights as they are. */
+struct vq_evaluation {
+	const struct vq_stage_run *r;	/* model, vars, seed, o->threads */
+	const struct vq_train *t;	/* graph, report, codes, keep, average; the batch of validate */
+	struct vq_dataset *data;
+	const char *weights;		/* the file that all variables must have come from; NULL: new ones
+					 * have their first values */
+	bool lenient;			/* reports that need an input which the data lacks are left out */
+	/* Set by vq_evaluate. */
+	const char *name[VQ_MAX_COLUMNS];	/* means over all samples */
+	double value[VQ_MAX_COLUMNS];
+	int n;
+	struct vq_view kept[VQ_MAX_KEEP];	/* by t->keep: [samples, ...] */
+	struct vq_type kept_type[VQ_MAX_KEEP];
+	const char *left_out[VQ_MAX_REPORTS], *lacks;	/* what lenient left out, and the input */
+	int left;
+};
+/* -1 after errors: what does not fit (VQ_DATA where the data was named on the command line),
+ * a parameter that the weights lack (VQ_CHECKPOINT), a mean that is not finite (VQ_NOT_FINITE). */
+int vq_evaluate(struct vq_evaluation *e, struct vq_diags *d);
+void vq_evaluation_free(struct vq_evaluation *e);
 
 #endif

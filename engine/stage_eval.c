@@ -55,35 +55,38 @@ close_stage(struct vq_trainer *s)
 	free(s->memory);
 }
 
+static const struct vq_param evaluate_params[] = {
+	VQ_STRING(struct keys, graph, NULL, "the graph to evaluate"), VQ_PARAMS_END
+};
+
+int
+vq_evaluate_read(const struct vq_model *m, int i, struct vq_train *t, struct vq_diags *d)
+{
+	struct vq_stage_run r = { .model = m };
+	struct keys k = { 0 };
+
+	return read_stage(&r, i, evaluate_params, &k, t, d);
+}
+
 int
 vq_evaluate_run(const struct vq_stage_run *r, int stage, struct vq_diags *d)
 {
-	static const struct vq_param params[] = {
-		VQ_STRING(struct keys, graph, NULL, "the graph to evaluate"), VQ_PARAMS_END
-	};
-	const char *name[VQ_MAX_COLUMNS];
-	double value[VQ_MAX_COLUMNS];
 	struct vq_text text = { 0 };
 	struct vq_train t;
-	struct keys k = { 0 };
-	struct vq_trainer s = { .r = r, .t = &t, .d = d };
+	struct vq_evaluation e = { .r = r, .t = &t };
 
-	if (read_stage(r, stage, params, &k, &t, d) < 0)
+	if (vq_evaluate_read(r->model, stage, &t, d) < 0 || (e.data = vq_dataset_open(&t.validate, d)) == NULL)
 		return (int)vq_diags_status(d);
-	if (open_stage(&s) == 0) {
-		int n = vq_trainer_validate(&s, name, value);
-		if (n < 0) {
-			close_stage(&s);
-			return (int)vq_diags_status(d);
-		}
-		for (int i = 0; i < n; i++)
-			vq_text_add(&text, "  %s %.5g", name[i], value[i]);
-		vq_run_say(r->run, "stage %s: %lld samples%s", t.name, (long long)s.val->count, text.s);
+	if (vq_evaluate(&e, d) == 0) {
+		for (int i = 0; i < e.n; i++)
+			vq_text_add(&text, "  %s %.5g", e.name[i], e.value[i]);
+		vq_run_say(r->run, "stage %s: %lld samples%s", t.name, (long long)e.data->count, text.s ? text.s : "");
 		vq_run_metrics(r->run, &(struct vq_metrics){ .stage = t.name, .split = "val", .samples_per_s = NAN,
-		    .time_s = vq_now() - r->started, .lr = NAN, .n = n, .name = name, .value = value }, d);
+		    .time_s = vq_now() - r->started, .lr = NAN, .n = e.n, .name = e.name, .value = e.value }, d);
 		vq_text_free(&text);
 	}
-	close_stage(&s);
+	vq_evaluation_free(&e);
+	vq_dataset_close(e.data);
 	return (int)vq_diags_status(d);
 }
 
@@ -137,7 +140,7 @@ vq_encode_run(const struct vq_stage_run *r, int stage, struct vq_diags *d)
 		    "file: '%s' must be a plain name, it goes into the run's folder", k.file);
 		return VQ_CONFIG;
 	}
-	t.keep = k.value;
+	t.keep[t.keeps++] = k.value;
 	if (open_stage(&s) == 0) {
 		void *data = encode_all(&s, k.value, &type);
 		char *path = vq_run_path(r->run, "%s", k.file), buf[VQ_TYPE_STR];

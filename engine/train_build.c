@@ -78,22 +78,25 @@ add_outputs(struct vq_graph *g, const struct vq_train *t, bool training)
 		error |= want_output(g, &t->update[k].at, "minimize", t->update[k].minimize);
 	if (t->show && !training)
 		error |= want_output(g, &t->at, "show", t->show);
-	if (t->keep)
-		error |= want_output(g, &t->at, "value", t->keep);
+	for (int i = 0; i < t->keeps; i++)
+		error |= want_output(g, &t->at, "value", t->keep[i]);
 	return error;
 }
 
-/* Outputs that nobody reads after a training step would only keep memory alive. */
+/* Outputs that nobody reads after a step would only keep memory, and inputs, alive. */
 static void
 drop_outputs(struct vq_graph *g, const struct vq_train *t, bool training)
 {
-	int kept = 0;
+	const char *metric[VQ_MAX_REPORTS];
+	int metrics = vq_train_metrics(g, t, metric), kept = 0;
 
 	for (int i = 0; i < g->outputs; i++) {
 		const struct vq_output *o = &g->output[i];
-		bool scalar = vq_shape_count(&g->value[o->value].type.shape) == 1;
-		bool read = scalar || (!training && t->show && strcmp(o->name, t->show) == 0) ||
-		    (t->keep && strcmp(o->name, t->keep) == 0);
+		bool read = !training && t->show && strcmp(o->name, t->show) == 0;
+		for (int k = 0; k < metrics; k++)
+			read |= strcmp(o->name, metric[k]) == 0;
+		for (int k = 0; k < t->keeps; k++)
+			read |= strcmp(o->name, t->keep[k]) == 0;
 		for (int c = 0; c < t->ncodes; c++)
 			read |= strcmp(o->name, t->codes[c].value) == 0;
 		if (read)

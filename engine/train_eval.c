@@ -43,12 +43,35 @@ vq_trainer_open_eval(struct vq_trainer *s)
 	return vq_trainer_attach(s, s->eval_rest, s->t->average > 0);
 }
 
+/* Values [batch, ...] of samples from `first` on, into those of all. */
+static int
+keep(struct vq_trainer *s, const struct vq_plan *p, int64_t first, int64_t n)
+{
+	for (int k = 0; k < s->t->keeps; k++) {
+		char type[VQ_TYPE_STR];
+		struct vq_view v;
+
+		vq_plan_output(p, s->t->keep[k], &v);
+		if (v.type->shape.rank == 0 || v.type->shape.dim[0] != n) {
+			vq_error(s->d, VQ_CONFIG, NULL, "%s is %s: its first axis is not the batch's, so there is none for each sample",
+			    s->t->keep[k], vq_type_str(v.type, type));
+			return -1;
+		}
+		size_t each = vq_type_bytes(v.type) / (size_t)n;
+		if (first == 0)
+			s->kept[k] = vq_alloc_array((size_t)s->val->count, each);
+		memcpy(s->kept[k] + (size_t)first * each, v.data, (size_t)n * each);
+	}
+	return 0;
+}
+
 int
 vq_trainer_validate(struct vq_trainer *s, const char **name, double *value)
 {
 	int64_t batch = s->t->validate.batch < s->val->count ? s->t->validate.batch : s->val->count, n;
 	struct vq_loader *l = vq_loader_new(s->val, batch, false, true, s->r->seed);
 	const void *field[VQ_MAX_FIELDS];
+	int64_t done = 0;
 	int error = 0;
 	struct vq_sums sums = { .sum = vq_alloc_array(2 * (size_t)s->metrics, sizeof(double)) };
 
@@ -59,7 +82,9 @@ vq_trainer_validate(struct vq_trainer *s, const char **name, double *value)
 		struct vq_plan *p = n == batch ? s->eval : s->eval_rest;
 		vq_trainer_bind(p, s->val, field);
 		vq_plan_run(p, s->r->seed, (uint64_t)s->step);
-		error = vq_sums_add(s, &sums, p, n);
+		error = vq_sums_add(s, &sums, p, n) < 0 || keep(s, p, done, n) < 0 ||
+		    (s->t->updates == 0 && s->r->signal && *s->r->signal) ? -1 : 0;
+		done += n;
 	}
 	vq_loader_free(l);
 	int count = error < 0 ? -1 : vq_sums_read(s, &sums, name, value);

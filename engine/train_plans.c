@@ -100,16 +100,19 @@ int
 vq_trainer_check_inputs(struct vq_trainer *s, const struct vq_graph *g, const struct vq_dataset *data,
     int64_t batch)
 {
+	const struct vq_data_spec *spec = s->t->validate.source ? &s->t->validate : &s->t->data;
+	enum vq_status status = spec->at ? VQ_CONFIG : VQ_DATA;		/* on the command line: the data's fault */
+	bool *needed = vq_graph_needed(g);
 	int error = 0;
 
 	for (vq_id v = 0; v < g->values; v++) {
 		const struct vq_value *in = &g->value[v];
 		char wants[VQ_TYPE_STR], gives[VQ_TYPE_STR];
-		if (in->kind != VQ_INPUT || is_ours(in->name))
+		if (in->kind != VQ_INPUT || is_ours(in->name) || !needed[v])
 			continue;
 		int f = vq_dataset_field(data, in->name);
 		if (f < 0) {
-			struct vq_diag *e = vq_error(s->d, VQ_CONFIG, &in->where,
+			struct vq_diag *e = vq_error(s->d, status, &in->where,
 			    "graph %s has an input '%s', which the data %s does not give", g->name, in->name, data->name);
 			for (f = 0; f < data->fields; f++)
 				vq_note(e, NULL, "%s gives %s, %s a sample", data->name, data->field[f].name,
@@ -119,10 +122,11 @@ vq_trainer_check_inputs(struct vq_trainer *s, const struct vq_graph *g, const st
 		}
 		struct vq_type t = batch_type(&data->field[f], batch);
 		if (!vq_type_equal(&t, &in->type)) {
-			vq_error(s->d, VQ_CONFIG, &in->where, "input '%s' is %s, but the data %s gives %s", in->name,
+			vq_error(s->d, status, &in->where, "input '%s' is %s, but the data %s gives %s", in->name,
 			    vq_type_str(&in->type, wants), data->name, vq_type_str(&t, gives));
 			error = -1;
 		}
 	}
+	free(needed);
 	return error;
 }

@@ -7,7 +7,7 @@
 #include "engine/checkpoint.h"
 #include "engine/stage.h"
 
-enum { VQ_MAX_VARIANTS = 2 * (VQ_MAX_UPDATES + 1), VQ_MAX_COLUMNS = VQ_MAX_REPORTS + 2 * VQ_MAX_CODES };
+enum { VQ_MAX_VARIANTS = 2 * (VQ_MAX_UPDATES + 1) };
 
 /* Sums over some steps, kept as variables so that a checkpoint has them. */
 struct vq_sums {
@@ -50,6 +50,7 @@ struct vq_trainer {
 	int64_t window_step;		/* where the window began */
 	double window_time, started, speed;
 	double waited;
+	char *kept[VQ_MAX_KEEP];	/* by t->keep: all samples' values; the caller's to free */
 };
 
 /* The plan of one step with these updates on; made when first asked for. */
@@ -58,7 +59,7 @@ struct vq_plan *vq_trainer_plan(struct vq_trainer *s, unsigned active, bool appl
 int vq_trainer_attach(struct vq_trainer *s, struct vq_plan *p, bool average);
 /* Binds the fields of a batch to the graph's inputs of the same names. */
 void vq_trainer_bind(struct vq_plan *p, const struct vq_dataset *data, const void *const *field);
-/* -1 after an error when the graph's inputs are not what the data gives. */
+/* -1 after an error when the inputs that the graph's outputs need are not what the data gives. */
 int vq_trainer_check_inputs(struct vq_trainer *s, const struct vq_graph *g, const struct vq_dataset *data,
     int64_t batch);
 
@@ -72,7 +73,8 @@ void vq_sums_names(struct vq_trainer *s);
 int  vq_sums_read(const struct vq_trainer *s, const struct vq_sums *u, const char **name, double *value);
 double vq_metric_find(const char *const *name, const double *value, int n, const char *wanted);
 
-/* Means over the validation set into name and value; returns how many, -1 after errors. */
+/* Means over the validation set into name and value; returns how many, -1 after errors or, where
+ * nothing is trained, a signal.  What the stage keeps goes into s->kept. */
 int vq_trainer_validate(struct vq_trainer *s, const char **name, double *value);
 /* Writes samples/<stage>-<label>.png when the stage shows something. */
 int vq_trainer_show(struct vq_trainer *s, const char *label);

@@ -56,6 +56,18 @@ vq_sums_clear(const struct vq_trainer *s, struct vq_sums *u)
 		memset(u->hits[c], 0, sizeof(**u->hits) * (size_t)s->t->codes[c].size);
 }
 
+/* The mean over the elements: a loss is one number, or one for each sample. */
+static double
+mean_of(const struct vq_view *v)
+{
+	int64_t n = vq_shape_count(&v->type->shape);
+	double sum = 0;
+
+	for (int64_t i = 0; i < n; i++)
+		sum += vq_get(v, i);
+	return sum / (double)n;
+}
+
 int
 vq_sums_add(const struct vq_trainer *s, struct vq_sums *u, const struct vq_plan *p, int64_t samples)
 {
@@ -64,7 +76,7 @@ vq_sums_add(const struct vq_trainer *s, struct vq_sums *u, const struct vq_plan 
 	/* Not every plan has every metric: evaluation has no grad_norm. */
 	for (int i = 0; i < s->metrics; i++)
 		if (vq_plan_output(p, s->metric[i], &v)) {
-			u->sum[2 * i] += (double)samples * vq_get(&v, 0);
+			u->sum[2 * i] += (double)samples * mean_of(&v);
 			u->sum[2 * i + 1] += (double)samples;
 		}
 	for (int c = 0; c < s->t->ncodes; c++) {

@@ -5,7 +5,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "engine/checkpoint.h"
 #include "engine/image.h"
@@ -92,18 +91,11 @@ vq_codec_shown(struct vq_codec *k)
 int
 vq_codec_data(struct vq_codec *k)
 {
-	const char *colon = strrchr(k->o->data, ':');
 	struct vq_data_spec spec = k->t.data;
 
-	spec.source = colon ? vq_arena_strndup(&k->c->arena, k->o->data, (size_t)(colon - k->o->data)) :
-	    k->o->data;
-	spec.split = colon ? colon + 1 : "test";
-	spec.base = NULL;
-	spec.at = NULL;
-	spec.skip = 0;
+	vq_tool_source(k->c, k->o->data, &spec);
 	spec.limit = k->o->n;
 	spec.batch = k->batch;
-	spec.shuffle = false;
 	k->data = vq_dataset_open(&spec, &k->c->d);
 	if (!k->data)
 		return -1;
@@ -123,22 +115,6 @@ vq_codec_expand(struct vq_codec *k)
 	if (n >= 0)
 		k->g = vq_model_expand(k->m, k->t.graph, false, size, n, &k->c->d);
 	return k->g ? 0 : -1;
-}
-
-/* --checkpoint, or the run's. */
-static const char *
-checkpoint_of(struct vq_codec *k)
-{
-	struct stat st;
-
-	if (k->o->checkpoint)
-		return k->o->checkpoint;
-	if (stat(k->c->arg[0], &st) == 0 && !S_ISDIR(st.st_mode)) {
-		vq_help(vq_usage_error(k->c, "%s is a model file and has no weights", k->c->arg[0]),
-		    "give a run's folder, or --checkpoint FILE");
-		return NULL;
-	}
-	return vq_tool_weights(k->c, k->c->arg[0]);
 }
 
 /* Every parameter of the graph must come from the file: none may have its first value. */
@@ -163,7 +139,7 @@ int
 vq_codec_compile(struct vq_codec *k, const char *const *output, int n)
 {
 	struct vq_compile how = { 0 };
-	const char *path = checkpoint_of(k);
+	const char *path = vq_tool_checkpoint(k->c, k->o->checkpoint);
 	vq_id id[VQ_MAX_CODES];
 
 	for (int i = 0; i < n; i++)

@@ -77,6 +77,36 @@ vq_tool_weights(struct vq_cli *c, const char *run)
 }
 
 const char *
+vq_tool_checkpoint(struct vq_cli *c, const char *given)
+{
+	struct stat st;
+
+	if (given)
+		return given;
+	if (stat(c->arg[0], &st) == 0 && !S_ISDIR(st.st_mode)) {
+		vq_help(vq_usage_error(c, "%s is a model file and has no weights", c->arg[0]),
+		    "give a run's folder, or --checkpoint FILE");
+		return NULL;
+	}
+	return vq_tool_weights(c, c->arg[0]);
+}
+
+void
+vq_tool_source(struct vq_cli *c, const char *text, struct vq_data_spec *spec)
+{
+	size_t n = strlen(text);
+	const char *colon = n > 4 && strcmp(text + n - 4, ".npy") == 0 ? NULL : strrchr(text, ':');
+
+	spec->source = colon ? vq_arena_strndup(&c->arena, text, (size_t)(colon - text)) : text;
+	spec->split = colon ? colon + 1 : "test";
+	spec->base = NULL;
+	spec->at = NULL;
+	spec->skip = 0;
+	spec->limit = 0;
+	spec->shuffle = false;
+}
+
+const char *
 vq_tool_graph(struct vq_cli *c, const struct vq_model *m, const char *asked)
 {
 	int n = vq_model_graphs(m);

@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 
+#include "datasets/dataset.h"
 #include "engine/compile.h"
 #include "engine/model.h"
 #include "tools/cli.h"
@@ -20,6 +21,10 @@ enum { VQ_MAX_SIZES = 16 };
 struct vq_model *vq_tool_model(struct vq_cli *c);
 /* The checkpoint of a run's folder: the best, or the last (which may be missing). */
 const char *vq_tool_weights(struct vq_cli *c, const char *run);
+/* The weights of argument 0: `given` (--checkpoint), or those of the run; NULL after an error. */
+const char *vq_tool_checkpoint(struct vq_cli *c, const char *given);
+/* What --data names, SOURCE, SOURCE:SPLIT or FILE.npy, into a spec that holds the rest. */
+void vq_tool_source(struct vq_cli *c, const char *text, struct vq_data_spec *spec);
 /* The graph's name as asked for, or the only one when asked is NULL; NULL after an
  * error that lists them. */
 const char *vq_tool_graph(struct vq_cli *c, const struct vq_model *m, const char *asked);
