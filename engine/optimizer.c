@@ -75,6 +75,7 @@ static const struct vq_param plateau_params[] = {
 	WARMUP,
 	VQ_REAL(S, factor, "0.1", 0, 1, "what the learning rate is multiplied with"),
 	VQ_INT(S, patience, "2", 0, 1e6, "validations without improvement that are waited for"),
+	VQ_REAL(S, final, "0", 0, 1, "smallest factor on the learning rate"),
 	VQ_PARAMS_END
 };
 

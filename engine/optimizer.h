@@ -28,7 +28,7 @@ extern const struct vq_optimizer vq_optimizers[];	/* ends with a NULL name */
 
 struct vq_schedule_params {
 	int64_t warmup;			/* steps of linear rise from 0 */
-	double final;			/* factor at the end */
+	double final;			/* factor at the end; plateau: the smallest */
 	struct vq_ints at;		/* step list: epochs at which the factor falls */
 	double factor;			/* step list, plateau: multiplier */
 	int64_t patience;		/* plateau: validations without improvement */

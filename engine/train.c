@@ -296,7 +296,7 @@ judge(struct vq_trainer *s, const char *const *name, const double *value, int n,
 		const struct vq_update *u = &s->t->update[k];
 		if (strcmp(u->schedule->name, "plateau") != 0 || c->plateau_bad <= (double)u->sched.patience)
 			continue;
-		c->plateau = fmax(c->plateau * u->sched.factor, 1e-12);
+		c->plateau = fmax(c->plateau * u->sched.factor, fmax(u->sched.final, 1e-12));
 		c->plateau_bad = 0;
 		break;
 	}

@@ -55,4 +55,34 @@ run 2 encode tiny.yaml --data digits:test --out x.npy
 err "has no weights"
 run 3 encode runs --data digits:test --out x.npy
 err "resolved.yaml"
+# Validation that never improves: the learning rate falls, and not below its least.
+cat >still.yaml <<'END'
+vqgraph: 1
+use: [lib/nn]
+modules:
+  net: {mlp: {hidden: 4, out: 10}}
+graphs:
+  classify:
+    in:
+      image: f32[batch, 28, 28, 1]
+      label: i32[batch]
+    steps:
+      - flatten
+      - {net: {}, as: logits}
+      - {cross_entropy: {index: label}, as: loss}
+    out: [loss]
+stages:
+  s:
+    do: train
+    graph: classify
+    updates: [{minimize: loss, optimizer: {sgd: {lr: 1e-20}}, schedule: {plateau: {factor: 0.3, patience: 0, final: 0.25}}}]
+    data: {source: digits, batch: 16, limit: 16}
+    epochs: 4
+    validate: {data: {source: digits, split: test, limit: 16}}
+    log_every: 1
+END
+run 0 run still.yaml --name still -q
+expect "a plateau" [ "$(grep -c '"lr": 1e-20' runs/still/metrics.jsonl)" -eq 4 ]
+expect "falls" [ "$(grep -c '"lr": 3e-21' runs/still/metrics.jsonl)" -eq 2 ]
+expect "to its least" [ "$(grep -c '"lr": 2.5e-21' runs/still/metrics.jsonl)" -eq 2 ]
 finish
