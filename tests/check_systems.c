@@ -20,7 +20,7 @@
 /* Beside the largest norm, a gradient that is nothing but rounding: a bias before a norm. */
 #define NOTHING 1e-5
 
-static const char *const systems[] = { "vqvae_fashion_small" };
+static const char *const systems[] = { "vqvae_fashion_small", "transformer_options" };
 
 static struct vq_diags diags;
 
@@ -234,6 +234,7 @@ START_TEST(test_system)
 	double loss, largest = 0;
 	int64_t count = 0;
 
+	setenv("VQGRAPH_GRAPHS", VQ_SRCDIR "/graphs", 1);
 	load(&s, systems[_i]);
 	expand(&s);
 	for (vq_id v = 0; v < s.graph->values; v++)

@@ -94,10 +94,12 @@ def vqgraph(o, case, folder, inputs, names):
         np.save(f"{folder}/in.{k}.npy", x)
         common += ["--input", f"{k}={folder}/in.{k}.npy"]
     grads = {k: f"{folder}/{i}.npy" for i, k in enumerate(names)}
-    out = subprocess.run(common + ["--output", "loss=-", "--save-params", f"{folder}/w.safetensors"] +
-                         [a for k, f in grads.items() for a in ("--grad", f"loss:{k}={f}")],
-                         check=True, capture_output=True, text=True).stdout
-    return (read_safetensors(f"{folder}/w.safetensors"), json.loads(out)["loss"],
+    done = subprocess.run(common + ["--output", "loss=-", "--save-params", f"{folder}/w.safetensors"] +
+                          [a for k, f in grads.items() for a in ("--grad", f"loss:{k}={f}")],
+                          check=False, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr)
+    return (read_safetensors(f"{folder}/w.safetensors"), json.loads(done.stdout)["loss"],
             {k: np.load(f) for k, f in grads.items()})
 
 
