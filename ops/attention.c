@@ -23,6 +23,7 @@
 
 #include "engine/build.h"
 #include "engine/op.h"
+#include "ops/kernels/attention.h"
 
 struct attention {
 	int64_t heads;
@@ -78,7 +79,7 @@ check(struct vq_infer *q)
 	if (a[2] == 0 || a[2] % p->heads)
 		return vq_infer_error(q, Q, "has %lld channels, which %lld heads do not divide",
 		    (long long)a[2], (long long)p->heads);
-	if (c[2] % p->heads)
+	if (c[2] == 0 || c[2] % p->heads)
 		return vq_infer_error(q, V, "has %lld channels, which %lld heads do not divide",
 		    (long long)c[2], (long long)p->heads);
 	if (b[1] == 0)
@@ -278,6 +279,49 @@ grad(struct vq_grad *d)
 		grad_lse(d);
 }
 
+/* --- kernels -------------------------------------------------------------- */
+
+static struct vq_attention
+shape_of(const struct attention *p, const struct vq_shape *q, const struct vq_shape *v)
+{
+	return (struct vq_attention){ .n = q->dim[0], .heads = p->heads, .t = q->dim[1], .s = v->dim[1],
+	    .d = q->dim[2] / p->heads, .e = v->dim[2] / p->heads, .scale = (float)scale_of(p, q->dim[2]),
+	    .causal = p->causal, .drop = (uint32_t)(p->p * 65536 + 0.5), .keep = p->p < 1 ? (float)(1 / (1 - p->p)) : 0 };
+}
+
+static void
+run(const struct vq_call *c)
+{
+	struct vq_attention a = shape_of(c->params, &c->in[Q].type->shape, &c->in[V].type->shape);
+
+	vq_attention(&a, c, c->in[Q].data, c->in[K].data, c->in[V].data, c->out[0].data, c->out[1].data);
+}
+
+static void
+run_grad(const struct vq_call *c)
+{
+	struct vq_attention a = shape_of(c->params, &c->in[Q].type->shape, &c->in[V].type->shape);
+
+	vq_attention_grad(&a, c, &(struct vq_attention_grad){ c->in[Q].data, c->in[K].data, c->in[V].data,
+	    c->in[Y].data, c->in[LSE].data, c->in[G].data, c->out[Q].data, c->out[K].data, c->out[V].data });
+}
+
+static size_t
+scratch(const struct vq_cost *c)
+{
+	struct vq_attention a = shape_of(c->params, &c->in[Q].shape, &c->in[V].shape);
+
+	return vq_attention_scratch(&a, c->threads);
+}
+
+static size_t
+scratch_grad(const struct vq_cost *c)
+{
+	struct vq_attention a = shape_of(c->params, &c->in[Q].shape, &c->in[V].shape);
+
+	return vq_attention_grad_scratch(&a, c->threads);
+}
+
 /* --- costs ---------------------------------------------------------------- */
 
 /* Scores that are made. */
@@ -325,6 +369,8 @@ static const struct vq_example examples[] = {
 	{ QKV(1, 5, 70, 7, 33), "causal=true" },
 	{ "q=f32[2,9,12](-30,30) k=f32[2,9,12](-30,30) v=f32[2,9,12]", "heads=2 causal=true", .no_gradient = true,
 	    .tolerance = 1e-3, .doc = "scores far apart" },
+	{ QKV(1, 300, 300, 1, 1), "causal=true", .doc = "several blocks" },
+	{ QKV(1, 140, 280, 2, 1) },
 	{ QKV(0, 3, 4, 6, 5) },
 	{ QKV(2, 0, 4, 6, 5) },
 	{ QKV(128, 50, 50, 256, 256), "heads=8 causal=true", .doc = "timed" },
@@ -347,6 +393,7 @@ static const struct vq_example dropout_examples[] = {
 	{ QKV(1, 3, 3, 4, 4), "p=0" },
 	{ QKV(1, 3, 3, 4, 4), "p=1", .doc = "everything zero" },
 	{ QKV(3, 37, 41, 24, 24), "heads=2 causal=true p=0.3" },
+	{ QKV(1, 140, 150, 1, 1), "p=0.3", .doc = "several blocks" },
 	{ QKV(128, 50, 50, 256, 256), "heads=8 causal=true", .doc = "timed" },
 	{ QKV(2, 3, 4, 6, 5), "p=1.5", .fails = "p must be at most 1, is 1.5" },
 	{ 0 }
@@ -357,6 +404,8 @@ static const struct vq_example grad_examples[] = {
 	{ GRAD(1, 2, 5, 4, 4, 4), "heads=4 causal=true" },
 	{ GRAD(3, 37, 37, 24, 24, 2), "heads=2 causal=true" },
 	{ GRAD(1, 5, 70, 7, 33, 1), "causal=true" },
+	{ GRAD(1, 200, 200, 1, 1, 1), "causal=true", .doc = "several blocks" },
+	{ GRAD(1, 140, 270, 1, 1, 1), .doc = "several blocks" },
 	{ GRAD(0, 3, 4, 6, 5, 1) },
 	{ GRAD(2, 0, 4, 6, 5, 1) },
 	{ GRAD(128, 50, 50, 256, 256, 8), "heads=8 causal=true", .doc = "timed" },
@@ -368,14 +417,15 @@ static const struct vq_example dropout_grad_examples[] = {
 	{ GRAD(2, 3, 4, 6, 5, 1) },
 	{ GRAD(2, 3, 3, 4, 6, 2), "heads=2 causal=true p=0.5" },
 	{ GRAD(3, 37, 41, 24, 24, 2), "heads=2 causal=true p=0.3" },
+	{ GRAD(1, 140, 150, 1, 1, 1), "p=0.3", .doc = "several blocks" },
 	{ GRAD(128, 50, 50, 256, 256, 8), "heads=8 causal=true", .doc = "timed" },
 	{ 0 }
 };
 
 #define FORWARD .in = { "q", "k", "v" }, .out = { "y", "lse" }, .size = sizeof(struct attention), \
-	.infer = infer, .grad = grad, .compose = compose, .flops = flops
+	.infer = infer, .grad = grad, .compose = compose, .run = run, .scratch = scratch, .flops = flops
 #define BACKWARD .in = { "q", "k", "v", "y", "lse", "g" }, .out = { "dq", "dk", "dv" }, \
-	.size = sizeof(struct attention), .infer = infer_grad, .compose = compose_grad, .flops = flops_grad
+	.size = sizeof(struct attention), .infer = infer_grad, .compose = compose_grad, .run = run_grad, .scratch = scratch_grad, .flops = flops_grad
 
 extern const struct vq_op vq_ops_attention[];
 const struct vq_op vq_ops_attention[] = {

@@ -17,6 +17,8 @@
 #define VECTOR_BYTES 32
 #define TABLE vq_rows_avx2
 #include "ops/kernels/rows_body.h"
+#define PANELS vq_panels_avx2
+#include "ops/kernels/panels_body.h"
 #else
 typedef int rows_avx2_is_empty;		/* a file with nothing in it is not C */
 #endif

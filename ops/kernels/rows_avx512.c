@@ -17,6 +17,8 @@
 #define VECTOR_BYTES 64
 #define TABLE vq_rows_avx512
 #include "ops/kernels/rows_body.h"
+#define PANELS vq_panels_avx512
+#include "ops/kernels/panels_body.h"
 #else
 typedef int rows_avx512_is_empty;	/* a file with nothing in it is not C */
 #endif

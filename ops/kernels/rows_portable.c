@@ -10,6 +10,8 @@
 #define VECTOR_BYTES 16
 #define TABLE vq_rows_portable
 #include "ops/kernels/rows_body.h"
+#define PANELS vq_panels_portable
+#include "ops/kernels/panels_body.h"
 
 const struct vq_rows *
 vq_rows(const struct vq_kernels *k)
@@ -21,4 +23,16 @@ vq_rows(const struct vq_kernels *k)
 		return &vq_rows_avx2;
 #endif
 	return &vq_rows_portable;
+}
+
+const struct vq_panels *
+vq_panels(const struct vq_kernels *k)
+{
+#ifdef __x86_64__
+	if (k->isa == VQ_ISA_AVX512)
+		return &vq_panels_avx512;
+	if (k->isa == VQ_ISA_AVX2)
+		return &vq_panels_avx2;
+#endif
+	return &vq_panels_portable;
 }

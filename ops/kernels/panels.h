@@ -1,0 +1,38 @@
+/*
+ * panels -- vector kernels over panels: rows of as many columns as a register tile
+ * has (gemm_micro.h), one query of an attention a column
+ *
+ * What lies so is at once the result of one product and the packed operand of the
+ * next, and what a softmax needs goes down the columns: no vector is ever summed
+ * up.  W below is that width: two vectors.
+ */
+#ifndef VQ_OPS_KERNELS_PANELS_H
+#define VQ_OPS_KERNELS_PANELS_H
+
+#include "ops/kernels/kernels.h"
+
+struct vq_panels {
+	int width;		/* W, the gemm's nr */
+	/*
+	 * One more block of n rows of a running softmax down each column.  most [W] and sum [W]
+	 * go on from the blocks before (-inf and 0 at first); x becomes exp(scale x - most), and
+	 * factor [W] what everything summed so far is to be multiplied by.
+	 */
+	void (*softmax)(float *x, float *most, float *sum, float *factor, float scale, int64_t n);
+	/* x = exp(scale x - lse), lse [W] */
+	void (*weights)(float *x, const float *lse, float scale, int64_t n);
+	/* a = scale w (a - less), less [W] */
+	void (*grad)(float *a, const float *w, const float *less, float scale, int64_t n);
+	/* x *= factor [W] */
+	void (*scale)(float *x, const float *factor, int64_t n);
+	/* to[j * ld + i] = from[i * W + j] * factor[j] for i < n, j < cols; added to what is
+	 * there when add. */
+	void (*transpose)(float *to, int64_t ld, const float *from, const float *factor, int64_t n, int cols,
+	    bool add);
+};
+
+extern const struct vq_panels vq_panels_portable, vq_panels_avx2, vq_panels_avx512;
+/* The table for the instruction set of k. */
+const struct vq_panels *vq_panels(const struct vq_kernels *k);
+
+#endif
