@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "datasets/list.h"
 #include "datasets/sha256.h"
@@ -15,12 +16,13 @@
 
 #define DECLARE(name) extern const struct vq_source_kind vq_source_##name;
 VQ_SOURCE_LIST(DECLARE)
-/* A path as source is a folder of this kind; it has no name to ask for it by. */
-DECLARE(idx_folder)
+VQ_PATH_SOURCE_LIST(DECLARE)
 #undef DECLARE
 
 #define ADDRESS(name) &vq_source_##name,
 static const struct vq_source_kind *const kinds[] = { VQ_SOURCE_LIST(ADDRESS) NULL };
+/* These have no name to ask for them by. */
+static const struct vq_source_kind *const path_kinds[] = { VQ_PATH_SOURCE_LIST(ADDRESS) NULL };
 #undef ADDRESS
 
 static const char *const also_source[] = { "dataset", "name", "path", NULL };
@@ -28,13 +30,15 @@ static const char *const also_split[] = { "subset", "part", NULL };
 static const char *const also_batch[] = { "batch_size", "batchsize", "bs", NULL };
 static const char *const also_limit[] = { "count", "max", "samples", "take", "n", NULL };
 static const char *const also_skip[] = { "offset", "start", "drop", NULL };
+static const char *const also_bad[] = { "on_error", "errors", "corrupt", "unreadable", NULL };
+static const char *const bad_choices[] = { "fail", "skip", NULL };
 
 #define FIELD(f) .name = #f, .offset = offsetof(struct vq_data_spec, f)
 const struct vq_param vq_data_params[] = {
 	{ FIELD(source), .kind = VQ_P_STRING, .also = also_source,
-	  .doc = "a data source by name (vqgraph data list), or the path of a folder" },
+	  .doc = "a data source by name (vqgraph data list), or a path" },
 	{ FIELD(split), .kind = VQ_P_STRING, .init = "train", .also = also_split,
-	  .doc = "the part of it: train or test" },
+	  .doc = "the part of it: train, test, and val where there is one" },
 	{ FIELD(batch), .kind = VQ_P_INT, .init = "128", .min = 1, .max = 1 << 20, .also = also_batch,
 	  .doc = "samples per batch" },
 	{ FIELD(shuffle), .kind = VQ_P_BOOL, .init = "false",
@@ -43,6 +47,8 @@ const struct vq_param vq_data_params[] = {
 	  .doc = "use the first so many samples; 0: all" },
 	{ FIELD(skip), .kind = VQ_P_INT, .init = "0", .min = 0, .max = 1LL << 40, .also = also_skip,
 	  .doc = "leave out so many samples at the beginning" },
+	{ FIELD(bad), .kind = VQ_P_ENUM, .init = "fail", .choices = bad_choices, .also = also_bad,
+	  .doc = "pictures that cannot be read: fail names them, skip leaves them out and says so" },
 	VQ_PARAMS_END
 };
 #undef FIELD
@@ -51,6 +57,20 @@ const struct vq_source_kind *const *
 vq_source_kinds(void)
 {
 	return kinds;
+}
+
+const struct vq_source_kind *const *
+vq_source_path_kinds(void)
+{
+	return path_kinds;
+}
+
+const char *const *
+vq_source_splits(const struct vq_source_kind *k)
+{
+	static const char *const usual[] = { "train", "test", NULL };
+
+	return k->splits != NULL ? k->splits : usual;
 }
 
 const struct vq_source_kind *
@@ -76,19 +96,43 @@ vq_data_user_folder(struct vq_arena *a)
 	return NULL;
 }
 
-/* The entries of $VQGRAPH_DATA, empty ones left out. */
-static int
-listed_folders(const char *list, const char *folder, const char **place, struct vq_arena *a)
+/* The folders that sets lie in: the entries of $VQGRAPH_DATA, data/, the user's. */
+static const char **
+set_folders(struct vq_arena *a)
 {
-	int n = 0;
+	const char *list = getenv("VQGRAPH_DATA"), *user = vq_data_user_folder(a);
+	size_t room = 4, n = 0;
+
+	for (const char *s = list; s != NULL && *s != '\0'; s++)
+		room += *s == ':';
+
+	const char **folder = vq_arena_alloc(a, room * sizeof(*folder));
 
 	while (list != NULL && *list != '\0') {
 		size_t len = strcspn(list, ":");
 
-		if (len > 0 && place != NULL)
-			place[n] = vq_arena_printf(a, "%.*s/%s", (int)len, list, folder);
-		n += len > 0;
+		if (len > 0)
+			folder[n++] = vq_arena_strndup(a, list, len);
 		list += len + (list[len] == ':');
+	}
+	folder[n++] = "data";
+	if (user != NULL)
+		folder[n] = user;
+	return folder;
+}
+
+/* Appends the single files that are there, beside the folder of the set and in it. */
+static size_t
+add_files(const struct vq_source_kind *k, const char *folder, const char **place, size_t n, struct vq_arena *a)
+{
+	for (int i = 0; k->files != NULL && k->files[i] != NULL; i++) {
+		const char *beside = vq_arena_printf(a, "%s/%s", folder, k->files[i]);
+		const char *in = vq_arena_printf(a, "%s/%s/%s", folder, k->folder, k->files[i]);
+
+		if (access(in, F_OK) == 0)
+			place[n++] = in;
+		if (access(beside, F_OK) == 0)
+			place[n++] = beside;
 	}
 	return n;
 }
@@ -96,23 +140,23 @@ listed_folders(const char *list, const char *folder, const char **place, struct 
 const char *const *
 vq_data_places(const struct vq_source_kind *k, struct vq_arena *a)
 {
-	const char *list = getenv("VQGRAPH_DATA");
-	int listed = listed_folders(list, "", NULL, a), system = 0, n = 0;
+	const char **folder = k->folder != NULL ? set_folders(a) : NULL;
+	size_t folders = 0, files = 0, system = 0, n = 0;
 
+	while (folder != NULL && folder[folders] != NULL)
+		folders++;
+	while (k->files != NULL && k->files[files] != NULL)
+		files++;
 	while (k->system != NULL && k->system[system] != NULL)
 		system++;
 
-	const char **place = vq_arena_alloc(a, (size_t)(listed + system + 3) * sizeof(*place));
+	const char **place = vq_arena_alloc(a, (folders * (1 + 2 * files) + system + 1) * sizeof(*place));
 
-	if (k->folder != NULL) {
-		const char *user = vq_data_user_folder(a);
-
-		n = listed_folders(list, k->folder, place, a);
-		place[n++] = vq_arena_printf(a, "data/%s", k->folder);
-		if (user != NULL)
-			place[n++] = vq_arena_printf(a, "%s/%s", user, k->folder);
+	for (size_t i = 0; i < folders; i++) {
+		place[n++] = vq_arena_printf(a, "%s/%s", folder[i], k->folder);
+		n = add_files(k, folder[i], place, n, a);
 	}
-	for (int i = 0; i < system; i++)
+	for (size_t i = 0; i < system; i++)
 		place[n++] = k->system[i];
 	return place;
 }
@@ -152,7 +196,7 @@ unknown_source(const struct vq_data_spec *spec, struct vq_diags *d)
 	}
 	if (near.best != NULL)
 		vq_help(e, "there is a source with a similar name: %s", near.best);
-	vq_note(e, NULL, "sources are %s, or the path of a folder (with a / in it)", names.s);
+	vq_note(e, NULL, "sources are %s, or a path (with a / in it)", names.s);
 	vq_text_free(&names);
 }
 
@@ -160,11 +204,12 @@ static void
 not_found(const struct vq_source_kind *k, const struct vq_data_spec *spec, struct vq_arena *a,
     struct vq_diags *d)
 {
+	struct vq_text files = { 0 };
 	struct vq_diag *e = vq_error(d, VQ_DATA, spec->at, "the data of '%s' (%s) is not on this machine",
 	    k->name, spec->split);
 
 	for (const char *const *place = vq_data_places(k, a); *place != NULL; place++) {
-		if (!is_folder(*place))
+		if (access(*place, F_OK) < 0)
 			vq_detail(e, NULL, "%s: there is no such folder", *place);
 		else
 			vq_detail(e, NULL, "%s: %s is missing", *place, k->missing(*place, spec->split));
@@ -174,6 +219,11 @@ not_found(const struct vq_source_kind *k, const struct vq_data_spec *spec, struc
 	if (k->package != NULL)
 		vq_help(e, "apt install %s    installs it on Debian and Ubuntu", k->package);
 	vq_help(e, "VQGRAPH_DATA=DIR says that it lies in DIR/%s; source: digits needs no files", k->folder);
+	for (int i = 0; k->files != NULL && k->files[i] != NULL; i++)
+		vq_text_add(&files, "%s%s", i > 0 ? ", " : "", k->files[i]);
+	if (files.len > 0)
+		vq_note(e, NULL, "a single file is looked for beside and in each of these folders too: %s", files.s);
+	vq_text_free(&files);
 }
 
 /* The source as a path from where the caller is. */
@@ -193,74 +243,92 @@ path_from_base(const struct vq_data_spec *spec, struct vq_arena *a)
 	return vq_arena_printf(a, "%.*s/%s", (int)len, base, spec->source);
 }
 
-/* The folder that a path as source means; NULL after an error. */
-static const char *
-path_folder(const struct vq_data_spec *spec, struct vq_arena *a, struct vq_diags *d)
+/* The kind of what lies at a path; NULL after an error. */
+static const struct vq_source_kind *
+path_kind(const struct vq_data_spec *spec, const char *path, struct vq_diags *d)
 {
-	const char *path = path_from_base(spec, a);
 	struct stat st;
+	bool there = stat(path, &st) == 0;
 
-	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-		return path;
-	if (strchr(spec->source, '/') == NULL && strcmp(spec->source, ".") != 0)
+	for (int i = 0; there && path_kinds[i] != NULL; i++)
+		if (path_kinds[i]->knows(path))
+			return path_kinds[i];
+	if (strchr(spec->source, '/') == NULL && strcmp(spec->source, ".") != 0 && (!there || !S_ISDIR(st.st_mode))) {
 		unknown_source(spec, d);
-	else if (stat(path, &st) == 0)
-		vq_error(d, VQ_DATA, spec->at, "%s: is not a folder; a path as source is a folder", path);
-	else
-		vq_error(d, VQ_DATA, spec->at, "%s: %s", path, strerror(errno));
+		return NULL;
+	}
+
+	struct vq_diag *e = vq_error(d, VQ_DATA, spec->at, "%s: %s", path, !there ? strerror(errno) :
+	    S_ISDIR(st.st_mode) ? "holds nothing that is known as data" : "is no file that is known as data");
+
+	for (int i = 0; there && path_kinds[i] != NULL; i++)
+		vq_note(e, NULL, "%s: %s", path_kinds[i]->name, path_kinds[i]->layout);
 	return NULL;
 }
 
 static bool
-split_exists(const struct vq_data_spec *spec, struct vq_diags *d)
+split_exists(const struct vq_source_kind *k, const struct vq_data_spec *spec, struct vq_diags *d)
 {
+	const char *const *splits = vq_source_splits(k);
 	struct vq_suggest near;
-
-	if (strcmp(spec->split, "train") == 0 || strcmp(spec->split, "test") == 0)
-		return true;
-
-	struct vq_diag *e = vq_error(d, VQ_CONFIG, spec->at, "'%s' has no split '%s'",
-	    spec->source, spec->split);
+	struct vq_text all = { 0 };
 
 	vq_suggest_start(&near, spec->split);
 	vq_suggest_also(&near, "train", (const char *const[]){ "training", NULL });
-	vq_suggest_also(&near, "test", (const char *const[]){ "t10k", "testing", "val", "valid",
+	vq_suggest_also(&near, "test", (const char *const[]){ "t10k", "testing", NULL });
+	for (int i = 0; splits[i] != NULL; i++) {
+		if (strcmp(spec->split, splits[i]) == 0) {
+			vq_text_free(&all);
+			return true;
+		}
+		vq_suggest_try(&near, splits[i]);
+		vq_text_add(&all, "%s%s", i == 0 ? "" : splits[i + 1] != NULL ? ", " : " and ", splits[i]);
+	}
+	vq_suggest_also(&near, splits[2] != NULL ? "val" : "test", (const char *const[]){ "val", "valid",
 	    "validation", "dev", NULL });
-	vq_suggest_try(&near, "train");
-	vq_suggest_try(&near, "test");
+
+	struct vq_diag *e = vq_error(d, VQ_CONFIG, spec->at, "'%s' has no split '%s'", spec->source, spec->split);
+
 	if (near.best != NULL)
 		vq_help(e, "you may mean: %s", near.best);
-	vq_note(e, NULL, "its splits are train and test");
+	vq_note(e, NULL, "its splits are %s", all.s);
+	vq_text_free(&all);
 	return false;
 }
 
-/* Kind and folder (NULL: built in) of what the spec names; NULL after errors. */
+/* Kind and path of what a path as source means; NULL after errors. */
 static const struct vq_source_kind *
-locate(const struct vq_data_spec *spec, struct vq_arena *a, const char **folder, struct vq_diags *d)
+locate_path(const struct vq_data_spec *spec, struct vq_arena *a, const char **path, struct vq_diags *d)
+{
+	const struct vq_source_kind *k;
+	const char *missing;
+
+	*path = path_from_base(spec, a);
+	k = path_kind(spec, *path, d);
+	if (k == NULL || !split_exists(k, spec, d))
+		return NULL;
+	missing = k->missing(*path, spec->split);
+	if (missing == NULL)
+		return k;
+	vq_note(vq_error(d, VQ_DATA, spec->at, "%s: %s is missing", *path, missing), NULL, "%s as source holds %s",
+	    k->name, k->layout);
+	return NULL;
+}
+
+/* Kind and path (NULL: built in) of what the spec names; NULL after errors. */
+static const struct vq_source_kind *
+locate(const struct vq_data_spec *spec, struct vq_arena *a, const char **path, struct vq_diags *d)
 {
 	const struct vq_source_kind *k = vq_source_kind_find(spec->source);
 
-	*folder = NULL;
-	if (k == NULL) {
-		*folder = path_folder(spec, a, d);
-		k = &vq_source_idx_folder;
-		if (*folder == NULL || !split_exists(spec, d))
-			return NULL;
-
-		const char *missing = k->missing(*folder, spec->split);
-
-		if (missing != NULL) {
-			vq_note(vq_error(d, VQ_DATA, spec->at, "%s: %s is missing", *folder, missing), NULL,
-			    "a folder as source holds %s", k->layout);
-			return NULL;
-		}
-		return k;
-	}
-	if (!split_exists(spec, d))
+	*path = NULL;
+	if (k == NULL)
+		return locate_path(spec, a, path, d);
+	if (!split_exists(k, spec, d))
 		return NULL;
 	if (k->folder != NULL) {
-		*folder = vq_data_find(k, spec->split, a);
-		if (*folder == NULL) {
+		*path = vq_data_find(k, spec->split, a);
+		if (*path == NULL) {
 			not_found(k, spec, a, d);
 			return NULL;
 		}
@@ -324,6 +392,27 @@ vq_dataset_open(const struct vq_data_spec *spec, struct vq_diags *d)
 	return set;
 }
 
+const char *const *
+vq_data_splits(const struct vq_data_spec *spec, struct vq_arena *a)
+{
+	const struct vq_source_kind *k = vq_source_kind_find(spec->source);
+	const char *path = path_from_base(spec, a), **there;
+	int n = 0;
+
+	if (k != NULL)
+		return vq_source_splits(k);
+	for (int i = 0; k == NULL && path_kinds[i] != NULL; i++)
+		if (path_kinds[i]->knows(path))
+			k = path_kinds[i];
+	if (k == NULL)
+		k = path_kinds[0];
+	there = vq_arena_alloc(a, 8 * sizeof(*there));
+	for (const char *const *s = vq_source_splits(k); *s != NULL; s++)
+		if (k->has != NULL ? k->has(path, *s) : k->missing(path, *s) == NULL)
+			there[n++] = *s;
+	return n > 0 ? there : vq_source_splits(k);
+}
+
 struct vq_opening {
 	struct vq_data_spec spec;
 	struct vq_arena arena;
@@ -384,6 +473,7 @@ vq_dataset_close(struct vq_dataset *d)
 	free(d->name);
 	free(d->split);
 	free(d->where);
+	free(d->note);
 	free(d);
 }
 

@@ -33,18 +33,22 @@ struct vq_dataset {
 	double lo, hi;			/* range of image values as delivered */
 	char *file[VQ_MAX_FILES];	/* what it was read from, in order; none when built in */
 	int files;
+	char *note;			/* what the log should say of it (pictures left out), or NULL */
 	void *own;			/* of the kind */
 };
+
+enum vq_bad { VQ_BAD_FAIL, VQ_BAD_SKIP };
 
 /* What a `data:` map of a stage says. */
 struct vq_data_spec {
 	const char *source;		/* "mnist", "digits", or a path relative to the YAML file */
-	const char *split;		/* "train", "test" */
+	const char *split;		/* "train", "test", "val" */
 	int64_t batch;			/* samples per batch, default 128 */
 	bool shuffle;
 	double lo, hi;			/* image range; both 0: 0 to 1 */
 	int64_t limit;			/* first so many samples, 0: all */
 	int64_t skip;			/* leave out so many first */
+	int bad;			/* enum vq_bad: pictures that cannot be read */
 	const char *base;		/* a folder, or a file in it, that relative paths start from; or NULL */
 	const struct vq_range *at;	/* where the source is named, for errors; may be NULL */
 };
@@ -56,19 +60,29 @@ struct vq_source_kind {
 	const char *doc;
 	const char *layout;		/* files it wants, for `vqgraph data list` */
 	const char *folder;		/* looked for in VQGRAPH_DATA, data/, system places; NULL: none */
+	const char *const *files;	/* names that are looked for there too, NULL-terminated; or NULL */
+	const char *const *splits;	/* that it may have, NULL-terminated; NULL: train and test */
 	const char *const *system;	/* absolute folders tried last, or NULL */
 	const struct vq_fetch *fetch;	/* what `data fetch` brings, up to a row without file, or NULL */
 	const char *package;		/* Debian package that has it, or NULL */
-	/* The first file a split needs that the folder lacks, NULL when all are there. */
-	const char *(*missing)(const char *folder, const char *split);
+	/* For kinds that a path can be of: whether what lies there looks like it. */
+	bool (*knows)(const char *path);
+	/* The first file a split needs that the folder (or file) lacks, NULL when all are there. */
+	const char *(*missing)(const char *path, const char *split);
+	/* Whether there is such a split, where telling takes reading; NULL: as missing says. */
+	bool (*has)(const char *path, const char *split);
 	/* Sets all of d but kind, name, split and where.  -1 after errors. */
-	int (*open)(struct vq_dataset *d, const struct vq_data_spec *spec, const char *folder,
+	int (*open)(struct vq_dataset *d, const struct vq_data_spec *spec, const char *path,
 	    struct vq_diags *diags);
 	/* Field f of n samples (by index) into out, dense, converted. */
 	void (*gather)(const struct vq_dataset *d, int f, const uint32_t *index, int64_t n, void *out);
 	void (*close)(struct vq_dataset *d);
 };
 const struct vq_source_kind *const *vq_source_kinds(void);	/* NULL-terminated */
+/* What a path as source can be: kinds without a name of their own. */
+const struct vq_source_kind *const *vq_source_path_kinds(void);
+/* The splits a kind may have, NULL-terminated. */
+const char *const *vq_source_splits(const struct vq_source_kind *k);
 const struct vq_source_kind *vq_source_kind_find(const char *name);
 
 /*
@@ -76,6 +90,9 @@ const struct vq_source_kind *vq_source_kind_find(const char *name);
  * that does not exist, VQ_DATA for data that is missing or damaged, naming every
  * place that was looked in and the command that would bring the data.
  */
+/* Which splits there are of what the spec names (its split is not looked at), as far as can be told;
+ * NULL-terminated.  Reads an archive's list. */
+const char *const *vq_data_splits(const struct vq_data_spec *spec, struct vq_arena *a);
 /* Whether the data is there, without reading it: -1 after the errors of open. */
 int vq_dataset_check(const struct vq_data_spec *spec, struct vq_diags *d);
 struct vq_dataset *vq_dataset_open(const struct vq_data_spec *spec, struct vq_diags *d);
@@ -93,8 +110,9 @@ int vq_dataset_field(const struct vq_dataset *d, const char *name);	/* -1 when a
  * so not at start-up; safe in a thread while batches are gathered. */
 int vq_dataset_sha256(const struct vq_dataset *d, char hex[65], struct vq_diags *diags);
 
-/* The folders a source is looked for in, in order, NULL-terminated: $VQGRAPH_DATA,
- * data/, the user's data folder, the system's places. */
+/* What a source is looked for as, in order, NULL-terminated: its folder in $VQGRAPH_DATA,
+ * in data/, in the user's data folder, in the system's places; its single files beside
+ * those folders, and in them, where there are such. */
 const char *const *vq_data_places(const struct vq_source_kind *k, struct vq_arena *a);
 /* $XDG_DATA_HOME/vqgraph, or ~/.local/share/vqgraph; NULL when neither is known. */
 const char *vq_data_user_folder(struct vq_arena *a);

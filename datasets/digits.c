@@ -281,13 +281,13 @@ open_digits(struct vq_dataset *d, const struct vq_data_spec *spec, const char *f
 	if (raw.n < 0)
 		return -1;
 	raw.pixels = vq_alloc_array((size_t)raw.n, SIDE * SIDE);
-	raw.labels = vq_alloc((size_t)raw.n);
+	raw.labels = vq_alloc_array((size_t)raw.n, sizeof(*raw.labels));
 
 #pragma omp parallel for num_threads(vq_threads()) schedule(static)
 	for (int64_t i = 0; i < raw.n; i++) {
 		const struct vq_rng_key key = { 0, purpose, (uint64_t)(first + i) };
 
-		raw.labels[i] = (uint8_t)vq_rng_below(&labels, (uint64_t)(first + i), 10);
+		raw.labels[i] = (int32_t)vq_rng_below(&labels, (uint64_t)(first + i), 10);
 		draw(raw.pixels + i * SIDE * SIDE, raw.labels[i], &key);
 	}
 	/* Only the part was drawn. */

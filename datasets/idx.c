@@ -357,12 +357,21 @@ open_folder(struct vq_dataset *d, const struct vq_data_spec *spec, const char *f
 	}
 
 	struct vq_raw_images raw = {
-		.pixels = images.data, .labels = labels.data,
+		.pixels = images.data, .labels = vq_alloc_array((size_t)images.dim[0], sizeof(*raw.labels)),
 		.n = images.dim[0], .h = images.dim[1], .w = images.dim[2],
 		.c = images.axes == 4 ? images.dim[3] : 1, .classes = classes,
 	};
 
+	for (int64_t i = 0; i < raw.n; i++)
+		raw.labels[i] = labels.data[i];
+	free(labels.data);
 	return vq_images_open(d, spec, &raw, diags);
+}
+
+static bool
+knows(const char *path)
+{
+	return missing(path, "train") == NULL || missing(path, "test") == NULL;
 }
 
 /* --- the sets ---------------------------------------------------------------- */
@@ -447,8 +456,9 @@ const struct vq_source_kind vq_source_fashion_mnist = {
 
 /* A folder given by its path. */
 const struct vq_source_kind vq_source_idx_folder = {
-	.name    = "a folder",
+	.name    = "a folder of IDX files",
 	.doc     = "IDX files of one's own: pictures of any size with labels",
+	.knows   = knows,
 	.open    = open_folder,
 	IDX_KIND
 };

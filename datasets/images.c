@@ -7,8 +7,11 @@
 #include <stdlib.h>
 
 struct images {
-	uint8_t *pixels, *labels;	/* owned: the whole split */
-	const uint8_t *pixel, *label;	/* the part in use */
+	uint8_t *pixels;		/* owned: the whole split */
+	int32_t *labels;
+	const char **class_name;
+	const uint8_t *pixel;		/* the part in use */
+	const int32_t *label;
 	int64_t size;			/* values of one picture */
 	float value[256];		/* what a byte is delivered as */
 };
@@ -76,6 +79,7 @@ vq_images_open(struct vq_dataset *d, const struct vq_data_spec *spec,
 	if (count < 0) {
 		free(raw->pixels);
 		free(raw->labels);
+		free(raw->class_name);
 		return -1;
 	}
 
@@ -83,6 +87,9 @@ vq_images_open(struct vq_dataset *d, const struct vq_data_spec *spec,
 
 	m->pixels = raw->pixels;
 	m->labels = raw->labels;
+	m->class_name = raw->class_name;
+	if (raw->class_name != NULL)
+		d->class_name = raw->class_name;
 	m->size = raw->h * raw->w * raw->c;
 	m->pixel = m->pixels + first * m->size;
 	m->label = m->labels + first;
@@ -135,6 +142,7 @@ vq_images_close(struct vq_dataset *d)
 		return;
 	free(m->pixels);
 	free(m->labels);
+	free(m->class_name);
 	free(m);
 	d->own = NULL;
 }

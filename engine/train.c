@@ -99,6 +99,10 @@ open_data(struct vq_trainer *s)
 		s->val = vq_dataset_open_end(test, s->d);
 	if (p == NULL || s->data == NULL || (test && s->val == NULL))
 		return NULL;
+	if (s->data->note)
+		vq_run_say(s->r->run, "%s", s->data->note);
+	if (s->val && s->val->note)
+		vq_run_say(s->r->run, "%s", s->val->note);
 	return vq_trainer_check_inputs(s, p->graph, s->data, s->t->data.batch) < 0 ? NULL : p;
 }
 

@@ -17,8 +17,6 @@ struct options {
 	const char *to, *mirror;
 };
 
-static const char *const splits[] = { "train", "test", NULL };
-
 /* --- list ---------------------------------------------------------------------- */
 
 static int64_t
@@ -31,21 +29,13 @@ download_bytes(const struct vq_source_kind *k)
 	return sum;
 }
 
-static bool
-is_folder(const char *path)
-{
-	struct stat st;
-
-	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-}
-
 /* What is to be said of a place: found, or what it lacks. */
 static const char *
 place_state(const struct vq_source_kind *k, const char *place, struct vq_arena *a)
 {
 	const char *train, *test;
 
-	if (!is_folder(place))
+	if (access(place, F_OK) < 0)
 		return "no such folder";
 	train = k->missing(place, "train");
 	test = k->missing(place, "test");
@@ -100,6 +90,17 @@ source_text(const struct vq_source_kind *k, bool color, struct vq_arena *a, stru
 	vq_text_add(out, "\n");
 }
 
+static void
+path_kinds_text(struct vq_text *out)
+{
+	vq_text_add(out, "A path (with a / in it) as source is one of\n");
+	for (const struct vq_source_kind *const *k = vq_source_path_kinds(); *k != NULL; k++) {
+		vq_text_add(out, "  %s: ", (*k)->name);
+		vq_wrap(out, (*k)->layout, 4, 100);
+		vq_text_add(out, "\n");
+	}
+}
+
 static int
 list(struct vq_cli *c)
 {
@@ -115,9 +116,8 @@ list(struct vq_cli *c)
 	}
 	for (; *k != NULL; k++)
 		source_text(*k, c->color_out, &c->arena, &out);
-	vq_text_add(&out, "A path (with a / in it) as source is a folder of such IDX files, of pictures of any "
-	    "size.\n"
-	    "VQGRAPH_DATA names folders to look in first, with : between them.\n");
+	path_kinds_text(&out);
+	vq_text_add(&out, "VQGRAPH_DATA names folders to look in first, with : between them.\n");
 	vq_tool_write(c, NULL, &out);
 	vq_text_free(&out);
 	return VQ_OK;
@@ -202,20 +202,20 @@ verified_split(const struct vq_dataset *set, struct vq_text *text, struct vq_dia
 	return o;
 }
 
-/* Reads both splits entirely; errors are gathered, so that all that is wrong comes out. */
+/* Reads all splits entirely; errors are gathered, so that all that is wrong comes out. */
 static int
 verify(struct vq_cli *c)
 {
 	struct vq_text text = { 0 };
 	json_t *all = json_array();
+	struct vq_data_spec spec = { 0 };
 
-	for (int i = 0; splits[i] != NULL; i++) {
-		struct vq_data_spec spec = { 0 };
+	vq_params_default(vq_data_params, &spec);
+	spec.source = c->arg[1];
+	for (const char *const *split = vq_data_splits(&spec, &c->arena); *split != NULL; split++) {
 		struct vq_dataset *set;
 
-		vq_params_default(vq_data_params, &spec);
-		spec.source = c->arg[1];
-		spec.split = splits[i];
+		spec.split = *split;
 		set = vq_dataset_open(&spec, &c->d);
 		if (set == NULL)
 			continue;
@@ -298,7 +298,7 @@ const struct vq_command vq_command_data = {
 	.about = "A source is looked for in the folders of VQGRAPH_DATA, in data/, in the user's data folder "
 	    "($XDG_DATA_HOME/vqgraph or ~/.local/share/vqgraph), then in the system's places. A download that "
 	    "stopped goes on where it was; a file gets its name only when its SHA-256 is right. For verify, NAME may "
-	    "be the path of a folder.",
+	    "be the path of a folder or file.",
 	.examples = examples,
 	.max_args = 2,
 	.uses = VQ_C_JSON,

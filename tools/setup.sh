@@ -22,6 +22,8 @@ module zlib zlib1g-dev
 module libdeflate libdeflate-dev
 module libpng libpng-dev
 header gif_lib.h libgif-dev
+module libturbojpeg libturbojpeg0-dev
+module libarchive libarchive-dev
 module jansson libjansson-dev
 module libcurl libcurl4-openssl-dev
 module libcrypto libssl-dev

@@ -1,0 +1,337 @@
+/*
+ * pictures -- labelled JPEG and PNG files in folders or in an archive
+ *
+ * SPLIT/CLASS/FILE (picture_files.h says in which order), decoded on all threads
+ * when the set is opened and kept as bytes.  Sizes are judged from the head of the
+ * first picture, before memory for all is asked for.
+ */
+#include "datasets/pictures.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "datasets/archive.h"
+#include "datasets/images.h"
+#include "datasets/picture.h"
+#include "datasets/picture_files.h"
+#include "engine/threads.h"
+
+enum { BAD_SHOWN = 10 };
+
+struct work {
+	const struct vq_dataset *set;
+	const struct vq_data_spec *spec;
+	struct vq_picture_files list;
+	int64_t first, n;		/* the part of the list that is wanted */
+	int64_t h, w, c;		/* of all pictures */
+	uint8_t *pixels;
+	char **bad;			/* why sample i cannot be read, or NULL */
+	struct vq_diags *diags;
+};
+
+/* --- sizes ------------------------------------------------------------------- */
+
+/* reasons: a line for each of the first ones. */
+static void
+report_none(const struct work *k, const char *reasons)
+{
+	struct vq_diag *e = vq_error(k->diags, VQ_DATA, k->spec->at, "%s: none of the %lld pictures of the split %s can be "
+	    "read", k->list.path, (long long)k->n, k->set->split);
+
+	while (*reasons != '\0') {
+		int len = (int)strcspn(reasons, "\n");
+
+		vq_detail(e, NULL, "%.*s", len, reasons);
+		reasons += len + 1;
+	}
+}
+
+/* Of the first picture that can be read. */
+static int
+find_size(struct work *k)
+{
+	struct vq_decoder *decoder = vq_decoder_new();
+	uint8_t *bytes = NULL;
+	size_t cap = 0, size;
+	char why[VQ_WHY];
+	struct vq_text bad = { 0 };
+	int64_t index = 0, tried = 0;
+	struct vq_picture_reader *r = vq_picture_reader_new(&k->list, k->first, k->n, k->diags);
+
+	while (k->h == 0 && vq_picture_reader_next(r, &index, &bytes, &cap, &size, why) > 0) {
+		struct vq_picture p;
+
+		if (why[0] == '\0' && vq_picture_head(decoder, bytes, size, &p, why) == 0)
+			k->h = p.h, k->w = p.w, k->c = p.c;
+		else if (tried++ < BAD_SHOWN)
+			vq_text_add(&bad, "%s %s\n", k->list.file[index].name, why);
+	}
+	if (vq_picture_reader_end(r) == 0 && k->h == 0)
+		report_none(k, bad.s);
+	vq_text_free(&bad);
+	free(bytes);
+	vq_decoder_free(decoder);
+	return k->h > 0 ? 0 : -1;
+}
+
+static int
+make_room(struct work *k)
+{
+	int64_t each = k->h * k->w * k->c, have = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+
+	if (k->n > have / each) {
+		struct vq_diag *e = vq_error(k->diags, VQ_DATA, k->spec->at, "%s: %lld pictures of %lld x %lld take %.3g GB, "
+		    "more than the memory of this machine (%.3g GB)", k->list.path, (long long)k->n, (long long)k->h,
+		    (long long)k->w, (double)k->n * (double)each / 1e9, (double)have / 1e9);
+
+		vq_help(e, "limit: N takes the first N of them");
+		return -1;
+	}
+	k->pixels = vq_alloc((size_t)(k->n * each));
+	k->bad = vq_alloc_array((size_t)k->n, sizeof(*k->bad));
+	return 0;
+}
+
+/* --- decoding ---------------------------------------------------------------- */
+
+static bool
+fits(const struct work *k, const struct vq_picture *p, char why[VQ_WHY])
+{
+	if (p->h != k->h || p->w != k->w)
+		snprintf(why, VQ_WHY, "is %lld x %lld, where the first is %lld x %lld", (long long)p->h, (long long)p->w,
+		    (long long)k->h, (long long)k->w);
+	else if (p->c != k->c)
+		snprintf(why, VQ_WHY, "is %s, where the first is %s", p->c == 1 ? "grey" : "in colour",
+		    k->c == 1 ? "grey" : "in colour");
+	else
+		return true;
+	return false;
+}
+
+static void
+decode_some(struct work *k, struct vq_picture_reader *r)
+{
+	struct vq_decoder *decoder = vq_decoder_new();
+	uint8_t *bytes = NULL;
+	size_t cap = 0, size, each = (size_t)(k->h * k->w * k->c);
+	char why[VQ_WHY];
+	int64_t index = 0;
+
+	while (vq_picture_reader_next(r, &index, &bytes, &cap, &size, why) > 0) {
+		struct vq_picture p;
+		int64_t i = index - k->first;
+
+		if (why[0] == '\0' && vq_picture_decode(decoder, bytes, size, &p, why) == 0 && fits(k, &p, why))
+			memcpy(k->pixels + (size_t)i * each, p.pixel, each);
+		else
+			k->bad[i] = vq_strdup(why);
+	}
+	free(bytes);
+	vq_decoder_free(decoder);
+}
+
+static int
+decode(struct work *k)
+{
+	struct vq_picture_reader *r = vq_picture_reader_new(&k->list, k->first, k->n, k->diags);
+
+#pragma omp parallel num_threads(vq_threads())
+	decode_some(k, r);
+	return vq_picture_reader_end(r);
+}
+
+/* --- pictures that cannot be read -------------------------------------------- */
+
+static int
+report_empty_class(const struct work *k)
+{
+	struct vq_diag *e;
+
+	if (k->list.empty == NULL || k->spec->bad == VQ_BAD_SKIP)
+		return 0;
+	e = vq_error(k->diags, VQ_DATA, k->spec->at, "%s: the class %s has a folder in the split %s, but no picture",
+	    k->list.path, k->list.empty, k->set->split);
+	vq_help(e, "remove the folder, or bad: skip goes on without");
+	return -1;
+}
+
+/* What was left out, for the log. */
+static char *
+skipped_note(const struct work *k, int64_t bad)
+{
+	struct vq_text t = { 0 };
+	int shown = 0;
+
+	vq_text_add(&t, "%s:%s: left out %lld of %lld pictures that cannot be read", k->set->name, k->set->split,
+	    (long long)bad, (long long)k->n);
+	for (int64_t i = 0; i < k->n && shown < BAD_SHOWN; i++)
+		if (k->bad[i] != NULL)
+			vq_text_add(&t, "%s %s %s", shown++ > 0 ? ";" : ":", k->list.file[k->first + i].name, k->bad[i]);
+	vq_text_add(&t, "%s", bad > shown ? "; ..." : "");
+	return t.s;
+}
+
+static int
+report_bad(const struct work *k, int64_t bad)
+{
+	struct vq_diag *e = vq_error(k->diags, VQ_DATA, k->spec->at, "%s: %lld of %lld pictures of the split %s cannot be "
+	    "read", k->list.path, (long long)bad, (long long)k->n, k->set->split);
+	int shown = 0;
+
+	for (int64_t i = 0; i < k->n && shown < BAD_SHOWN; i++)
+		if (k->bad[i] != NULL) {
+			vq_detail(e, NULL, "%s %s", k->list.file[k->first + i].name, k->bad[i]);
+			shown++;
+		}
+	if (bad > shown)
+		vq_detail(e, NULL, "and %lld more", (long long)bad - shown);
+	vq_help(e, "bad: skip leaves such pictures out");
+	return -1;
+}
+
+/* Closes the gaps that bad pictures leave, or refuses; labels go into raw. */
+static int
+settle(struct work *k, struct vq_dataset *d, struct vq_raw_images *raw)
+{
+	size_t each = (size_t)(k->h * k->w * k->c);
+	int64_t bad = 0, kept = 0;
+
+	for (int64_t i = 0; i < k->n; i++)
+		bad += k->bad[i] != NULL;
+	if (bad > 0 && (k->spec->bad == VQ_BAD_FAIL || bad == k->n))
+		return report_bad(k, bad);
+	raw->labels = vq_alloc_array((size_t)k->n, sizeof(*raw->labels));
+	for (int64_t i = 0; i < k->n; i++) {
+		if (k->bad[i] != NULL)
+			continue;
+		if (kept < i)
+			memcpy(k->pixels + (size_t)kept * each, k->pixels + (size_t)i * each, each);
+		raw->labels[kept++] = k->list.file[k->first + i].label;
+	}
+	if (bad > 0)
+		d->note = skipped_note(k, bad);
+	raw->n = kept;
+	return 0;
+}
+
+/* --- the source -------------------------------------------------------------- */
+
+/* The class names in one piece of memory. */
+static const char **
+copy_names(const struct vq_picture_files *l)
+{
+	size_t size = (size_t)l->classes * sizeof(char *);
+	const char **name;
+	char *to;
+
+	for (int i = 0; i < l->classes; i++)
+		size += strlen(l->class_name[i]) + 1;
+	name = vq_alloc(size);
+	to = (char *)(name + l->classes);
+	for (int i = 0; i < l->classes; i++) {
+		name[i] = to;
+		to = stpcpy(to, l->class_name[i]) + 1;
+	}
+	return name;
+}
+
+static int
+load(struct work *k, struct vq_dataset *d, struct vq_raw_images *raw)
+{
+	k->n = vq_images_part(d, k->spec, k->list.count, &k->first, k->diags);
+	if (k->n < 0 || report_empty_class(k) < 0 || find_size(k) < 0 || make_room(k) < 0 || decode(k) < 0 ||
+	    settle(k, d, raw) < 0)
+		return -1;
+	raw->pixels = k->pixels;
+	k->pixels = NULL;
+	raw->h = k->h;
+	raw->w = k->w;
+	raw->c = k->c;
+	raw->classes = k->list.classes;
+	raw->class_name = copy_names(&k->list);
+	return 0;
+}
+
+int
+vq_pictures_open(struct vq_dataset *d, const struct vq_data_spec *spec, const char *path, struct vq_diags *diags)
+{
+	struct work k = { .set = d, .spec = spec, .diags = diags };
+	struct vq_data_spec whole = *spec;
+	struct vq_raw_images raw = { 0 };
+	int rc;
+
+	if (vq_picture_files_list(&k.list, path, d->split, diags) < 0)
+		return -1;
+	rc = load(&k, d, &raw);
+	if (k.list.archive)
+		d->file[d->files++] = vq_strdup(path);
+	for (int64_t i = 0; k.bad != NULL && i < k.n; i++)
+		free(k.bad[i]);
+	free(k.bad);
+	free(k.pixels);
+	vq_picture_files_free(&k.list);
+	/* Only the part was read. */
+	whole.skip = whole.limit = 0;
+	return rc < 0 ? -1 : vq_images_open(d, &whole, &raw, diags);
+}
+
+static bool
+is_folder(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* The folder of a split, or NULL. */
+static char *
+split_folder(const char *path, const char *split)
+{
+	for (const char *const *n = vq_split_names(split); *n != NULL; n++) {
+		char *folder = vq_asprintf("%s/%s", path, *n);
+
+		if (is_folder(folder))
+			return folder;
+		free(folder);
+	}
+	return NULL;
+}
+
+/* What is in an archive is seen when it is opened. */
+const char *
+vq_pictures_missing(const char *path, const char *split)
+{
+	char *folder;
+
+	if (!is_folder(path))
+		return vq_archive_named(path) && access(path, F_OK) == 0 ? NULL : "a folder or archive of pictures";
+	folder = split_folder(path, split);
+	free(folder);
+	return folder != NULL ? NULL : vq_split_names(split)[0];
+}
+
+bool
+vq_pictures_there(const char *path)
+{
+	return vq_pictures_missing(path, "train") == NULL || vq_pictures_missing(path, "test") == NULL ||
+	    vq_pictures_missing(path, "val") == NULL;
+}
+
+static const char *const splits[] = { "train", "test", "val", NULL };
+
+extern const struct vq_source_kind vq_source_pictures;
+
+const struct vq_source_kind vq_source_pictures = {
+	.name    = "a folder or archive of pictures",
+	.doc     = "JPEG and PNG files of one's own, in a folder for each class",
+	.layout  = "train/CLASS/FILE, test/CLASS/FILE and val/CLASS/FILE: JPEG or PNG; or a .tar, .tar.gz, .zip of such",
+	.splits  = splits,
+	.knows   = vq_pictures_there,
+	.missing = vq_pictures_missing,
+	.has     = vq_picture_files_has,
+	.open    = vq_pictures_open,
+	.gather  = vq_images_gather,
+	.close   = vq_images_close,
+};

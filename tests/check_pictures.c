@@ -1,0 +1,711 @@
+/*
+ * check_pictures -- JPEG and PNG as Pillow reads them; pictures in folders and
+ * archives, their order and labels, and what cannot be read
+ */
+#include <check.h>
+#include <math.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <archive.h>
+#include <archive_entry.h>
+
+#include "datasets/dataset.h"
+#include "datasets/picture.h"
+#include "engine/checkpoint.h"
+#include "engine/image.h"
+#include "engine/threads.h"
+#include "tests/scratch.h"
+
+static char dir[64];
+
+static void
+setup(void)
+{
+	scratch_make(dir);
+	unsetenv("XDG_DATA_HOME");
+	setenv("HOME", dir, 1);
+	unsetenv("VQGRAPH_DATA");
+	ck_assert_int_eq(chdir(dir), 0);
+}
+
+static void
+teardown(void)
+{
+	scratch_remove(dir);
+}
+
+/* --- what is read from ------------------------------------------------------- */
+
+static char *
+fixture(const char *name, size_t *n)
+{
+	char *path = vq_asprintf("%s/tests/fixtures/%s", VQ_SRCDIR, name);
+	struct vq_diags d = { 0 };
+	char *bytes = vq_file_read(path, 1 << 20, n, VQ_DATA, &d);
+
+	ck_assert_msg(bytes != NULL, "%s is missing", path);
+	free(path);
+	return bytes;
+}
+
+static void
+make_folders(const char *path)
+{
+	char *p = vq_strdup(path);
+
+	for (char *s = strchr(p, '/'); s != NULL; s = strchr(s + 1, '/')) {
+		*s = '\0';
+		mkdir(p, 0755);
+		*s = '/';
+	}
+	free(p);
+}
+
+static void
+put(const char *path, const void *bytes, size_t n)
+{
+	FILE *f;
+
+	make_folders(path);
+	f = fopen(path, "wb");
+	ck_assert_ptr_nonnull(f);
+	ck_assert_uint_eq(fwrite(bytes, 1, n, f), n);
+	fclose(f);
+}
+
+static void
+put_fixture(const char *path, const char *name)
+{
+	size_t n;
+	char *bytes = fixture(name, &n);
+
+	put(path, bytes, n);
+	free(bytes);
+}
+
+/* The bytes of a picture of 3 x 2 pixels of one grey. */
+static char *
+grey_png(int level, size_t *n)
+{
+	uint8_t pixel[6];
+	struct vq_image im = { .w = 2, .h = 3, .channels = 1, .pixel = pixel };
+	struct vq_diags d = { 0 };
+	char *bytes;
+
+	memset(pixel, level, sizeof(pixel));
+	ck_assert_int_eq(vq_image_write_png("scratch.png", &im, &d), 0);
+	bytes = vq_file_read("scratch.png", 1 << 16, n, VQ_DATA, &d);
+	ck_assert_ptr_nonnull(bytes);
+	return bytes;
+}
+
+static void
+put_grey(const char *path, int level)
+{
+	size_t n;
+	char *bytes = grey_png(level, &n);
+
+	put(path, bytes, n);
+	free(bytes);
+}
+
+/* --- an archive -------------------------------------------------------------- */
+
+static struct archive *
+tar_begin(const char *path, bool gzip)
+{
+	struct archive *a = archive_write_new();
+
+	archive_write_set_format_pax_restricted(a);
+	if (gzip)
+		archive_write_add_filter_gzip(a);
+	ck_assert_int_eq(archive_write_open_filename(a, path), ARCHIVE_OK);
+	return a;
+}
+
+static void
+tar_add(struct archive *a, const char *name, unsigned type, const void *bytes, size_t n)
+{
+	struct archive_entry *e = archive_entry_new();
+
+	archive_entry_set_pathname(e, name);
+	archive_entry_set_filetype(e, type);
+	archive_entry_set_perm(e, 0644);
+	archive_entry_set_size(e, (la_int64_t)n);
+	if (type == AE_IFLNK)
+		archive_entry_set_symlink(e, "/etc/passwd");
+	ck_assert_int_eq(archive_write_header(a, e), ARCHIVE_OK);
+	if (n > 0)
+		ck_assert_int_eq(archive_write_data(a, bytes, n), (la_ssize_t)n);
+	archive_entry_free(e);
+}
+
+static void
+tar_grey(struct archive *a, const char *name, int level)
+{
+	size_t n;
+	char *bytes = grey_png(level, &n);
+
+	tar_add(a, name, AE_IFREG, bytes, n);
+	free(bytes);
+}
+
+static void
+tar_end(struct archive *a)
+{
+	ck_assert_int_eq(archive_write_close(a), ARCHIVE_OK);
+	archive_write_free(a);
+}
+
+/* --- opening ----------------------------------------------------------------- */
+
+static struct vq_data_spec
+spec_of(const char *source)
+{
+	struct vq_data_spec s = { 0 };
+
+	vq_params_default(vq_data_params, &s);
+	s.source = source;
+	return s;
+}
+
+static struct vq_dataset *
+open_whole(const struct vq_data_spec *s)
+{
+	struct vq_diags d = { 0 };
+	struct vq_dataset *set = vq_dataset_open(s, &d);
+
+	if (set == NULL)
+		vq_diags_print(&d, stderr, false);
+	ck_assert_ptr_nonnull(set);
+	ck_assert_int_eq(d.total, 0);
+	return set;
+}
+
+/* Opening fails with this status, and the first message or one of its lines holds the text. */
+static void
+refuses(const struct vq_data_spec *s, enum vq_status status, const char *text)
+{
+	struct vq_diags d = { 0 };
+	bool found;
+
+	ck_assert_ptr_null(vq_dataset_open(s, &d));
+	ck_assert_int_gt(d.total, 0);
+	ck_assert_int_eq(vq_diags_status(&d), status);
+	found = strstr(d.diag[0]->message, text) != NULL;
+	for (int i = 0; i < d.diag[0]->lines; i++)
+		found |= strstr(d.diag[0]->line[i].text, text) != NULL;
+	if (!found)
+		vq_diags_print(&d, stderr, false);
+	ck_assert_msg(found, "'%s' is not in '%s'", text, d.diag[0]->message);
+	vq_diags_free(&d);
+}
+
+/* "LEVEL:LABEL " of each sample: pictures are of one grey. */
+static char *
+contents(const struct vq_dataset *d)
+{
+	struct vq_text t = { 0 };
+	size_t size = (size_t)vq_shape_count(&d->field[0].type.shape);
+	float *x = vq_alloc_array(size, sizeof(*x));
+
+	for (uint32_t i = 0; i < d->count; i++) {
+		int32_t y;
+
+		d->kind->gather(d, 0, &i, 1, x);
+		d->kind->gather(d, 1, &i, 1, &y);
+		vq_text_add(&t, "%s%ld:%d", i > 0 ? " " : "", lround(x[0] * 255), y);
+	}
+	free(x);
+	return t.s;
+}
+
+static void
+expect(const char *source, const char *split, const char *text)
+{
+	struct vq_data_spec s = spec_of(source);
+	struct vq_dataset *d;
+	char *is;
+
+	s.split = split;
+	d = open_whole(&s);
+	is = contents(d);
+	ck_assert_str_eq(is, text);
+	free(is);
+	vq_dataset_close(d);
+}
+
+/* --- one picture ------------------------------------------------------------- */
+
+static const char *const readable[] = { "rgb.png", "grey.png", "palette.png", "rgba.png", "grey16.png", "one_bit.png",
+	"rgb.jpg", "progressive.jpg", "grey.jpg" };
+
+START_TEST(as_pillow_decodes)
+{
+	const char *name = readable[_i];
+	char *expected = vq_asprintf("%s/tests/fixtures/%s.npy", VQ_SRCDIR, name), why[VQ_WHY];
+	struct vq_decoder *k = vq_decoder_new();
+	struct vq_picture p, head;
+	struct vq_diags d = { 0 };
+	struct vq_type t;
+	void *data;
+	size_t n;
+	char *bytes = fixture(name, &n);
+	int worst = 0;
+
+	ck_assert_int_eq(vq_npy_read(expected, &t, &data, &d), 0);
+	ck_assert_int_eq(vq_picture_head(k, bytes, n, &head, why), 0);
+	ck_assert_int_eq(vq_picture_decode(k, bytes, n, &p, why), 0);
+	ck_assert_int_eq(p.h, t.shape.dim[0]);
+	ck_assert_int_eq(p.w, t.shape.dim[1]);
+	ck_assert_int_eq(p.c, t.shape.dim[2]);
+	ck_assert(head.h == p.h && head.w == p.w && head.c == p.c);
+	for (int64_t i = 0; i < p.h * p.w * p.c; i++) {
+		int off = abs(p.pixel[i] - ((uint8_t *)data)[i]);
+
+		worst = off > worst ? off : worst;
+	}
+	/* PNG is exact; builds of libjpeg may round in their own way. */
+	ck_assert_int_le(worst, strstr(name, ".jpg") != NULL ? 2 : 0);
+	vq_decoder_free(k);
+	free(expected);
+	free(bytes);
+	free(data);
+}
+END_TEST
+
+/* Cut anywhere, a picture is refused; altered anywhere, nothing bad happens. */
+START_TEST(damaged_pictures)
+{
+	struct vq_decoder *k = vq_decoder_new();
+	struct vq_picture p;
+	char why[VQ_WHY];
+	size_t n;
+	char *bytes = fixture(readable[_i], &n);
+	bool jpeg = strstr(readable[_i], ".jpg") != NULL;
+
+	/* The last bytes of a JPEG are its end marker and padding of its last code. */
+	for (size_t cut = 0; cut < n - (jpeg ? 4 : 0); cut++) {
+		/* A copy of that size, so that a sanitizer sees a step too far. */
+		char *part = vq_alloc(cut + 1);
+
+		memcpy(part, bytes, cut);
+		why[0] = '\0';
+		ck_assert_msg(vq_picture_decode(k, part, cut, &p, why) < 0, "cut to %zu of %zu", cut, n);
+		ck_assert_int_gt((int)strlen(why), 0);
+		free(part);
+	}
+	for (size_t i = 0; i < n; i++)
+		for (int flip = 1; flip < 256; flip *= 2) {
+			bytes[i] ^= (char)flip;
+			vq_picture_decode(k, bytes, n, &p, why);
+			bytes[i] ^= (char)flip;
+		}
+	ck_assert_msg(vq_picture_decode(k, bytes, n, &p, why) == 0, "%s", why);
+	free(bytes);
+	vq_decoder_free(k);
+}
+END_TEST
+
+START_TEST(what_is_no_picture)
+{
+	struct vq_decoder *k = vq_decoder_new();
+	struct vq_picture p;
+	char why[VQ_WHY];
+	size_t n;
+	char *bytes = fixture("other.bmp", &n);
+
+	ck_assert_int_lt(vq_picture_decode(k, bytes, n, &p, why), 0);
+	ck_assert_ptr_nonnull(strstr(why, "neither JPEG nor PNG"));
+	free(bytes);
+	ck_assert_int_lt(vq_picture_decode(k, "", 0, &p, why), 0);
+	ck_assert_str_eq(why, "is empty");
+	bytes = fixture("cmyk.jpg", &n);
+	ck_assert_int_lt(vq_picture_decode(k, bytes, n, &p, why), 0);
+	ck_assert_ptr_nonnull(strstr(why, "CMYK"));
+	free(bytes);
+	/* A header of sizes that no memory holds: refused from the header. */
+	bytes = fixture("rgb.png", &n);
+	memcpy(bytes + 16, "\x7f\xff\xff\xff\x7f\xff\xff\xff\x08\x02\0\0\0", 13);
+	ck_assert_int_lt(vq_picture_decode(k, bytes, n, &p, why), 0);
+	free(bytes);
+	bytes = fixture("rgb.jpg", &n);
+	for (size_t i = 0; i + 9 < n; i++)
+		if ((uint8_t)bytes[i] == 0xff && (uint8_t)bytes[i + 1] == 0xc0)
+			memcpy(bytes + i + 5, "\xff\xdc\xff\xdc", 4);
+	ck_assert_int_lt(vq_picture_decode(k, bytes, n, &p, why), 0);
+	ck_assert_ptr_nonnull(strstr(why, "is 65500 x 65500"));
+	free(bytes);
+	vq_decoder_free(k);
+}
+END_TEST
+
+/* --- folders ----------------------------------------------------------------- */
+
+static void
+put_set(void)
+{
+	static const char *const beside[] = { "set/train/cat/.hidden", "set/train/cat/list.txt", "set/README" };
+
+	put_grey("set/train/cat/b.png", 2);
+	put_grey("set/train/cat/a.png", 1);
+	put_grey("set/train/dog/x.png", 10);
+	put_grey("set/train/Bee/deep/er/k.png", 20);
+	put_grey("set/test/dog/y.png", 30);
+	put_grey("set/validation/cat/z.png", 40);
+	for (size_t i = 0; i < VQ_COUNT(beside); i++)
+		put(beside[i], "text", 4);
+}
+
+START_TEST(folder_order)
+{
+	struct vq_data_spec s = spec_of("./set");
+	struct vq_dataset *d;
+
+	put_set();
+	/* Bee 0, cat 1, dog 2: by bytes, and the same where a class is absent. */
+	expect("./set", "train", "1:1 20:0 10:2 2:1");
+	expect("./set", "test", "30:2");
+	expect("set/", "val", "40:1");
+	d = open_whole(&s);
+	ck_assert_int_eq(d->classes, 3);
+	ck_assert_str_eq(d->class_name[0], "Bee");
+	ck_assert_str_eq(d->class_name[2], "dog");
+	ck_assert_ptr_null(d->note);
+	ck_assert_double_eq_tol(d->variance, (1 + 400 + 100 + 4 - 33. * 33 / 4) / 4 / 255 / 255, 1e-12);
+	vq_dataset_close(d);
+	s.skip = 1;
+	s.limit = 2;
+	d = open_whole(&s);
+	ck_assert_int_eq(d->count, 2);
+	char *is = contents(d);
+	ck_assert_str_eq(is, "20:0 10:2");
+	free(is);
+	vq_dataset_close(d);
+}
+END_TEST
+
+/* The first n samples hold classes in proportion, whatever their sizes. */
+START_TEST(first_samples_are_of_all_classes)
+{
+	struct vq_data_spec s = spec_of("./set");
+	int seen[2] = { 0, 0 };
+	struct vq_dataset *d;
+	char name[64];
+
+	for (int i = 0; i < 40; i++) {
+		snprintf(name, sizeof(name), "set/train/%s/%02d.png", i < 30 ? "many" : "few", i);
+		put_grey(name, i);
+	}
+	d = open_whole(&s);
+	for (uint32_t i = 0; i < 40; i++) {
+		int32_t y;
+
+		d->kind->gather(d, 1, &i, 1, &y);
+		seen[y]++;
+		ck_assert_int_le(abs(seen[1] - 3 * seen[0]), 3);
+	}
+	vq_dataset_close(d);
+}
+END_TEST
+
+START_TEST(same_on_any_threads)
+{
+	struct vq_data_spec s = spec_of("./set");
+	struct vq_dataset *d;
+	char name[64], *one, *four;
+
+	for (int i = 0; i < 200; i++) {
+		snprintf(name, sizeof(name), "set/train/%c/%03d.png", 'a' + i % 7, i);
+		put_grey(name, i);
+	}
+	vq_threads_set(1);
+	d = open_whole(&s);
+	one = contents(d);
+	vq_dataset_close(d);
+	vq_threads_set(4);
+	d = open_whole(&s);
+	four = contents(d);
+	vq_dataset_close(d);
+	vq_threads_set(0);
+	ck_assert_str_eq(one, four);
+	free(one);
+	free(four);
+}
+END_TEST
+
+START_TEST(bad_pictures)
+{
+	struct vq_data_spec s = spec_of("./set");
+	struct vq_dataset *d;
+	size_t n;
+	char *bytes = grey_png(7, &n), *is;
+
+	put_set();
+	put("set/train/cat/cut.png", bytes, n - 20);
+	put("set/train/dog/empty.jpg", "", 0);
+	put_fixture("set/train/dog/other.gif", "other.bmp");
+	ck_assert_int_eq(mkfifo("set/train/dog/pipe.png", 0644), 0);
+	free(bytes);
+	refuses(&s, VQ_DATA, "4 of 8 pictures of the split train cannot be read");
+	refuses(&s, VQ_DATA, "train/cat/cut.png PNG: ");
+	refuses(&s, VQ_DATA, "train/dog/empty.jpg is empty");
+	refuses(&s, VQ_DATA, "train/dog/other.gif is neither JPEG nor PNG: starts with 42 4d");
+	refuses(&s, VQ_DATA, "train/dog/pipe.png is not a regular file");
+	refuses(&s, VQ_DATA, "bad: skip");
+	s.bad = VQ_BAD_SKIP;
+	d = open_whole(&s);
+	is = contents(d);
+	ck_assert_int_eq(d->count, 4);
+	ck_assert_str_eq(is, "1:1 20:0 2:1 10:2");
+	ck_assert_ptr_nonnull(strstr(d->note, "left out 4 of 8 pictures"));
+	ck_assert_ptr_nonnull(strstr(d->note, "train/dog/empty.jpg is empty"));
+	free(is);
+	vq_dataset_close(d);
+	s.split = "test";
+	unlink("set/test/dog/y.png");
+	put("set/test/dog/y.png", "no", 2);
+	refuses(&s, VQ_DATA, "none of the 1 pictures");
+}
+END_TEST
+
+START_TEST(ten_bad_ones_are_named)
+{
+	struct vq_data_spec s = spec_of("./set");
+	struct vq_diags d = { 0 };
+	char name[64];
+
+	put_set();
+	for (int i = 0; i < 15; i++) {
+		snprintf(name, sizeof(name), "set/train/cat/bad%02d.png", i);
+		put(name, "", 0);
+	}
+	ck_assert_ptr_null(vq_dataset_open(&s, &d));
+	ck_assert_int_eq(d.total, 1);
+	ck_assert_int_eq(d.diag[0]->lines, 12);
+	ck_assert_str_eq(d.diag[0]->line[9].text, "train/cat/bad09.png is empty");
+	ck_assert_str_eq(d.diag[0]->line[10].text, "and 5 more");
+	vq_diags_free(&d);
+}
+END_TEST
+
+START_TEST(pictures_that_differ)
+{
+	struct vq_data_spec s = spec_of("./set");
+
+	put_fixture("set/train/a/1.png", "rgb.png");
+	put_fixture("set/train/b/2.png", "grey.png");
+	put_grey("set/train/c/3.png", 1);
+	refuses(&s, VQ_DATA, "train/b/2.png is grey, where the first is in colour");
+	refuses(&s, VQ_DATA, "train/c/3.png is 3 x 2, where the first is 13 x 18");
+}
+END_TEST
+
+START_TEST(folders_that_do_not_fit)
+{
+	struct vq_data_spec s = spec_of("./set");
+
+	mkdir("set", 0755);
+	refuses(&s, VQ_DATA, "holds nothing that is known as data");
+	mkdir("set/train", 0755);
+	refuses(&s, VQ_DATA, "holds no pictures of the split train");
+	mkdir("set/train/cat", 0755);
+	refuses(&s, VQ_DATA, "holds no pictures of the split train");
+	put_grey("set/train/dog/1.png", 5);
+	refuses(&s, VQ_DATA, "the class cat has a folder in the split train, but no picture");
+	s.bad = VQ_BAD_SKIP;
+	vq_dataset_close(open_whole(&s));
+	s.split = "test";
+	refuses(&s, VQ_DATA, "test is missing");
+	s.split = "dev";
+	refuses(&s, VQ_CONFIG, "'./set' has no split 'dev'");
+	refuses(&s, VQ_CONFIG, "you may mean: val");
+	refuses(&s, VQ_CONFIG, "its splits are train, test and val");
+}
+END_TEST
+
+/* --- archives ---------------------------------------------------------------- */
+
+static void
+put_tar(const char *path, bool gzip, const char *before)
+{
+	static const struct { const char *name; int level; } file[] = {
+		{ "train/dog/x.png", 10 }, { "test/dog/y.png", 30 }, { "train/cat/b.png", 2 }, { "train/cat/a.png", 1 },
+		{ "valid/cat/z.png", 40 }, { "train/Bee/deep/er/k.png", 20 },
+	};
+	struct archive *a = tar_begin(path, gzip);
+
+	tar_add(a, "README", AE_IFREG, "text", 4);
+	for (size_t i = 0; i < VQ_COUNT(file); i++) {
+		char *name = vq_asprintf("%s%s", before, file[i].name);
+
+		tar_grey(a, name, file[i].level);
+		free(name);
+	}
+	tar_end(a);
+}
+
+START_TEST(archive_is_as_the_folder)
+{
+	static const char *const before[] = { "", "./", "pictures/", "./pictures/" };
+
+	for (int i = 0; i < 8; i++) {
+		const char *name = i % 2 ? "set.tar.gz" : "set.tar";
+
+		put_tar(name, i % 2, before[i / 2]);
+		expect(name, "train", "1:1 20:0 10:2 2:1");
+		expect(name, "test", "30:2");
+		expect(name, "val", "40:1");
+	}
+}
+END_TEST
+
+START_TEST(hostile_names)
+{
+	struct vq_data_spec s = spec_of("set.tar");
+	struct archive *a = tar_begin("set.tar", false);
+
+	tar_grey(a, "../train/cat/out.png", 9);
+	tar_grey(a, "train/../cat/out.png", 9);
+	tar_grey(a, "train/cat/../../out.png", 9);
+	tar_grey(a, "/train/cat/out.png", 9);
+	tar_grey(a, "train/out.png", 9);
+	tar_grey(a, "a/b/train/cat/out.png", 9);
+	tar_grey(a, "train/cat/in.png", 1);
+	tar_end(a);
+	expect("set.tar", "train", "1:0");
+	ck_assert_int_lt(access("../train", F_OK), 0);
+
+	a = tar_begin("set.tar", false);
+	tar_grey(a, "train/cat/in.png", 1);
+	tar_add(a, "train/cat/link.png", AE_IFLNK, NULL, 0);
+	tar_add(a, "train/cat/pipe.png", AE_IFIFO, NULL, 0);
+	tar_end(a);
+	refuses(&s, VQ_DATA, "train/cat/link.png is a link or a device");
+	refuses(&s, VQ_DATA, "train/cat/pipe.png is a link or a device");
+	s.bad = VQ_BAD_SKIP;
+	vq_dataset_close(open_whole(&s));
+
+	a = tar_begin("set.tar", false);
+	tar_grey(a, "one/train/cat/in.png", 1);
+	tar_grey(a, "two/train/cat/in.png", 1);
+	tar_end(a);
+	refuses(&s, VQ_DATA, "holds two sets, below 'one/' and below 'two/'");
+
+	a = tar_begin("set.tar", false);
+	tar_add(a, "train/cat", AE_IFDIR, NULL, 0);
+	tar_grey(a, "train/dog/in.png", 1);
+	tar_end(a);
+	s.bad = VQ_BAD_FAIL;
+	refuses(&s, VQ_DATA, "the class cat has a folder in the split train, but no picture");
+	s.split = "test";
+	refuses(&s, VQ_DATA, "holds no pictures of the split test");
+
+	/* A file that was added again replaces the earlier one. */
+	a = tar_begin("set.tar", false);
+	tar_grey(a, "train/dog/in.png", 1);
+	tar_grey(a, "train/dog/in.png", 2);
+	tar_end(a);
+	expect("set.tar", "train", "2:0");
+}
+END_TEST
+
+/* A tar whose header says that a file has 8 GB, and one cut anywhere. */
+START_TEST(damaged_archives)
+{
+	struct vq_data_spec s = spec_of("set.tar");
+	struct vq_diags d = { 0 };
+	size_t n;
+	char *bytes;
+	unsigned sum = 0;
+
+	put_tar("set.tar", false, "");
+	bytes = vq_file_read("set.tar", 1 << 20, &n, VQ_DATA, &d);
+	for (size_t cut = 0; cut < n - 1024; cut += 97) {
+		put("set.tar", bytes, cut);
+		ck_assert_ptr_null(vq_dataset_open(&s, &d));
+		ck_assert_int_eq(vq_diags_status(&d), VQ_DATA);
+		vq_diags_free(&d);
+		memset(&d, 0, sizeof(d));
+	}
+	memcpy(bytes + 1024 + 124, "77777777777", 11);
+	memset(bytes + 1024 + 148, ' ', 8);
+	for (int i = 0; i < 512; i++)
+		sum += (unsigned char)bytes[1024 + i];
+	snprintf(bytes + 1024 + 148, 8, "%06o", sum);
+	put("set.tar", bytes, n);
+	refuses(&s, VQ_DATA, "damaged or no archive");
+	free(bytes);
+	put_tar("set.tar", true, "");
+	bytes = vq_file_read("set.tar", 1 << 20, &n, VQ_DATA, &d);
+	for (size_t cut = 0; cut < n; cut += 29) {
+		put("set.tar", bytes, cut);
+		ck_assert_ptr_null(vq_dataset_open(&s, &d));
+		ck_assert_int_eq(vq_diags_status(&d), VQ_DATA);
+		vq_diags_free(&d);
+		memset(&d, 0, sizeof(d));
+	}
+	free(bytes);
+	put("set.tar", "no archive at all, but some text that is long enough to be looked at", 68);
+	refuses(&s, VQ_DATA, "damaged or no archive");
+	unlink("set.tar");
+	refuses(&s, VQ_CONFIG, "there is no data source 'set.tar'");
+	s.source = "./set.tar";
+	refuses(&s, VQ_DATA, "No such file");
+	put("set.dat", "x", 1);
+	s.source = "./set.dat";
+	refuses(&s, VQ_DATA, "is no file that is known as data");
+}
+END_TEST
+
+START_TEST(cifar10_is_found)
+{
+	struct vq_data_spec s = spec_of("cifar10");
+
+	refuses(&s, VQ_DATA, "is not on this machine");
+	refuses(&s, VQ_DATA, "cifar10-jpeg.tar");
+	mkdir("data", 0755);
+	put_tar("data/cifar10-jpeg.tar", false, "");
+	expect("cifar10", "train", "1:1 20:0 10:2 2:1");
+	put_grey("data/cifar10/train/cat/1.png", 5);
+	expect("cifar10", "train", "5:0");
+	/* Where the folder lacks a split, the archive is next. */
+	expect("cifar10", "test", "30:2");
+	s.split = "val";
+	refuses(&s, VQ_CONFIG, "its splits are train and test");
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("pictures");
+	TCase *t = tcase_create("pictures");
+	SRunner *r;
+	int failed;
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_set_timeout(t, 60);
+	tcase_add_loop_test(t, as_pillow_decodes, 0, (int)VQ_COUNT(readable));
+	tcase_add_loop_test(t, damaged_pictures, 0, (int)VQ_COUNT(readable));
+	tcase_add_test(t, what_is_no_picture);
+	tcase_add_test(t, folder_order);
+	tcase_add_test(t, first_samples_are_of_all_classes);
+	tcase_add_test(t, same_on_any_threads);
+	tcase_add_test(t, bad_pictures);
+	tcase_add_test(t, ten_bad_ones_are_named);
+	tcase_add_test(t, pictures_that_differ);
+	tcase_add_test(t, folders_that_do_not_fit);
+	tcase_add_test(t, archive_is_as_the_folder);
+	tcase_add_test(t, hostile_names);
+	tcase_add_test(t, damaged_archives);
+	tcase_add_test(t, cifar10_is_found);
+	suite_add_tcase(s, t);
+	r = srunner_create(s);
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed > 0;
+}
