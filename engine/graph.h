@@ -144,6 +144,11 @@ vq_node_of(const struct vq_graph *g, vq_id v)
 	return g->value[v].kind == VQ_COMPUTED ? &g->node[g->value[v].node] : NULL;
 }
 
+/* By value, which integers it may hold for what is done with it (op.h, `places`): `below` is
+ * INT64_MAX where all.  The array is the caller's. */
+struct vq_places;
+struct vq_places *vq_graph_places(const struct vq_graph *g);
+
 /*
  * Rewriting: a new graph with the same leaves, outputs, stores and origins, its
  * nodes those that `each` emits for every node of `from` in order.  map[v] is

@@ -92,6 +92,13 @@ struct vq_cost {
 	int threads;
 };
 
+/* Integers that stand for rows or classes: from 0 to below `below`, and `ignore`
+ * besides (VQ_NO_IGNORE: none). */
+enum { VQ_NO_IGNORE = INT32_MIN };
+struct vq_places {
+	int64_t below, ignore;
+};
+
 /*
  * An example is a gradient check, a run-against-reference check, a benchmark
  * case and a line of `vqgraph ops NAME`.
@@ -120,6 +127,7 @@ enum vq_op_flags {
 				 * shape (reshape): costs nothing; dropped once gradients are taken */
 	VQ_OP_INTERNAL = 16,	/* made by passes; not for model files */
 	VQ_OP_TRAINING = 32,	/* belongs to training: a step wants an `if`, see expand.c */
+	VQ_OP_MOVES = 64,	/* every element of out[0] is one of an input's of its type, unchanged */
 };
 
 struct vq_op {
@@ -144,6 +152,10 @@ struct vq_op {
 	/* Slow obvious kernel for every floating type through vq_get and vq_set,
 	 * accumulating in double.  NULL only where compose stands for it. */
 	void (*ref)(const struct vq_call *c);
+
+	/* Which integers input `port` may hold; false: any.  NULL: any, for all ports.  A kernel
+	 * must stand others; data that has them is refused where it comes in. */
+	bool (*places)(const struct vq_cost *c, int port, struct vq_places *out);
 
 	/* ELEMENTWISE: this op as one instruction: sets op, p and q (ports 0, 1, 2 are its
 	 * a, b, c).  false: with these parameters or types it is not one (a comparison's

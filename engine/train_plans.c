@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/op.h"
 #include "engine/plan.h"
 #include "engine/train_private.h"
 
@@ -96,6 +97,36 @@ is_ours(const char *input)
 	return strncmp(input, "lr.", 3) == 0 || strncmp(input, "count.", 6) == 0;
 }
 
+/* -1 after an error when a field of integers has one that the graph's input may not hold. */
+static int
+check_places(struct vq_trainer *s, const struct vq_graph *g, const struct vq_value *in,
+    const struct vq_places *p, const struct vq_dataset *data, int f)
+{
+	enum { CHUNK = 4096 };
+	int64_t each = vq_shape_count(&data->field[f].type.shape), bad = -1;
+	uint32_t *index = vq_alloc_array(CHUNK, sizeof(*index));
+	int32_t *x = vq_alloc_array(CHUNK, (size_t)each * sizeof(*x)), value = 0;
+
+	for (int64_t at = 0; bad < 0 && at < data->count; at += CHUNK) {
+		int64_t n = data->count - at < CHUNK ? data->count - at : CHUNK;
+
+		for (int64_t i = 0; i < n; i++)
+			index[i] = (uint32_t)(at + i);
+		data->kind->gather(data, f, index, n, x);
+		for (int64_t i = 0; bad < 0 && i < n * each; i++)
+			if ((x[i] < 0 || x[i] >= p->below) && x[i] != p->ignore) {
+				bad = at + i / each;
+				value = x[i];
+			}
+	}
+	if (bad >= 0)
+		vq_error(s->d, VQ_DATA, &in->where, "%s %d of sample %lld of %s is not one that graph %s takes: 0 to %lld",
+		    in->name, value, (long long)bad, data->name, g->name, (long long)p->below - 1);
+	free(index);
+	free(x);
+	return bad >= 0 ? -1 : 0;
+}
+
 int
 vq_trainer_check_inputs(struct vq_trainer *s, const struct vq_graph *g, const struct vq_dataset *data,
     int64_t batch)
@@ -103,6 +134,7 @@ vq_trainer_check_inputs(struct vq_trainer *s, const struct vq_graph *g, const st
 	const struct vq_data_spec *spec = s->t->validate.source ? &s->t->validate : &s->t->data;
 	enum vq_status status = spec->at ? VQ_CONFIG : VQ_DATA;		/* on the command line: the data's fault */
 	bool *needed = vq_graph_needed(g);
+	struct vq_places *places = vq_graph_places(g);
 	int error = 0;
 
 	for (vq_id v = 0; v < g->values; v++) {
@@ -125,8 +157,11 @@ vq_trainer_check_inputs(struct vq_trainer *s, const struct vq_graph *g, const st
 			vq_error(s->d, status, &in->where, "input '%s' is %s, but the data %s gives %s", in->name,
 			    vq_type_str(&in->type, wants), data->name, vq_type_str(&t, gives));
 			error = -1;
+		} else if (in->type.dtype == VQ_I32 && places[v].below < INT64_MAX) {
+			error |= check_places(s, g, in, &places[v], data, f);
 		}
 	}
 	free(needed);
+	free(places);
 	return error;
 }

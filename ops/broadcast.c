@@ -88,6 +88,7 @@ const struct vq_op vq_ops_broadcast[] = {
 		.out      = { "y" },
 		.params   = params,
 		.size     = sizeof(struct broadcast),
+		.flags    = VQ_OP_MOVES,
 		.infer    = infer,
 		.grad     = grad,
 		.run      = run,

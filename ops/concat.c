@@ -121,6 +121,7 @@ const struct vq_op vq_ops_concat[] = {
 		.out      = { "y" },
 		.params   = params,
 		.size     = sizeof(struct concat),
+		.flags    = VQ_OP_MOVES,
 		.infer    = infer,
 		.grad     = grad,
 		.run      = run,

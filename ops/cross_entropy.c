@@ -378,6 +378,16 @@ run_grad(const struct vq_call *c)
 	}
 }
 
+static bool
+places(const struct vq_cost *c, int port, struct vq_places *out)
+{
+	const struct cross_entropy *p = c->params;
+	const struct vq_shape *x = &c->in[0].shape;
+
+	*out = (struct vq_places){ x->dim[x->rank - 1], p->ignore };
+	return port == 1;
+}
+
 /* An exponential counts as ten. */
 static double
 flops(const struct vq_cost *c)
@@ -419,7 +429,7 @@ const struct vq_op vq_ops_cross_entropy[] = {
 		.params = params, .size = sizeof(struct cross_entropy),
 		.infer = infer, .grad = grad, .compose = compose,
 		.run = run, .ref = ref,
-		.scratch = scratch, .flops = flops,
+		.scratch = scratch, .flops = flops, .places = places,
 		.also = (const char *const[]){ "ce", "nll", "nll_loss", "cross_entropy_loss", "softmax_cross_entropy", NULL },
 		.examples = examples,
 	}, {

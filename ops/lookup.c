@@ -191,6 +191,13 @@ bytes_lookup(const struct vq_cost *c)
 	return 2.0 * (double)vq_type_bytes(&c->out[0]) + (double)vq_type_bytes(&c->in[1]);
 }
 
+static bool
+places_lookup(const struct vq_cost *c, int port, struct vq_places *out)
+{
+	*out = (struct vq_places){ c->in[0].shape.dim[0], VQ_NO_IGNORE };
+	return port == 1;
+}
+
 static double
 flops_lookup(const struct vq_cost *c)
 {
@@ -230,7 +237,7 @@ const struct vq_op vq_ops_lookup[] = {
 		.doc = "rows of a table by index; zeros where the index is outside",
 		.in = { "table", "index" }, .out = { "y" },
 		.infer = infer_lookup, .grad = grad_lookup, .run = run_lookup, .ref = ref_lookup,
-		.flops = flops_lookup, .bytes = bytes_lookup,
+		.flops = flops_lookup, .bytes = bytes_lookup, .places = places_lookup,
 		.also = (const char *const[]){ "embedding", "embed", "gather", "index_select", "take", NULL },
 		.examples = lookup_examples,
 	}, {

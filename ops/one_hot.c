@@ -64,6 +64,15 @@ run(const struct vq_call *c)
 	}
 }
 
+static bool
+places(const struct vq_cost *c, int port, struct vq_places *out)
+{
+	const struct one_hot *p = c->params;
+
+	*out = (struct vq_places){ p->size, p->ignore };
+	return true;
+}
+
 static double
 flops(const struct vq_cost *c)
 {
@@ -86,7 +95,7 @@ const struct vq_op vq_ops_one_hot[] = {
 		.doc = "an index as a row of zeros with a one at its place",
 		.in = { "index" }, .out = { "y" },
 		.params = params, .size = sizeof(struct one_hot),
-		.infer = infer, .run = run, .ref = ref, .flops = flops,
+		.infer = infer, .run = run, .ref = ref, .flops = flops, .places = places,
 		.also = (const char *const[]){ "onehot", "to_categorical", NULL },
 		.examples = examples,
 	},

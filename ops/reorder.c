@@ -184,6 +184,7 @@ const struct vq_op vq_ops_reorder[] = {
 		.out      = { "y" },
 		.params   = params,
 		.size     = sizeof(struct reorder),
+		.flags    = VQ_OP_MOVES,
 		.infer    = infer,
 		.grad     = grad,
 		.run      = run,

@@ -258,6 +258,7 @@ const struct vq_op vq_ops_slice[] = {
 		.out      = { "y" },
 		.params   = params,
 		.size     = sizeof(struct slice),
+		.flags    = VQ_OP_MOVES,
 		.infer    = infer,
 		.grad     = grad,
 		.run      = run,

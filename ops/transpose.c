@@ -255,6 +255,7 @@ const struct vq_op vq_ops_transpose[] = {
 		.out      = { "y" },
 		.params   = params,
 		.size     = sizeof(struct transpose),
+		.flags    = VQ_OP_MOVES,
 		.infer    = infer,
 		.grad     = grad,
 		.run      = run,

@@ -146,6 +146,54 @@ run 5 evaluate runs/guess --checkpoint runs/tiny/checkpoints/last.safetensors
 err "has no parameter hidden.weight, f32[784, 6]"
 head -c 1000 runs/guess/checkpoints/last.safetensors >cut.safetensors
 run 5 evaluate runs/guess --checkpoint cut.safetensors
+
+# Labels that the graph has no class for, also behind codes and in a row of tokens: never read past
+# a table, never a loss that is only wrong.
+sed 's/out: 10/out: 5/' guess.yaml >five.yaml
+run 4 run five.yaml -q
+err "five.yaml:10:7: error: label "
+err "of digits is not one that graph classify takes: 0 to 4"
+# places ROWS STEP...: a table of so many rows is enough for labels that go to it through these steps,
+# and one row fewer is not.
+places() {
+	cat >places.yaml <<-END
+	vqgraph: 1
+	use: [lib/nn]
+	let: {rows: $1}
+	modules: {table: {embedding: {entries: \$rows, dim: 1}}}
+	graphs:
+	  classify:
+	    in:
+	      label: i32[batch]
+	    steps:
+	END
+	rows=$1
+	shift
+	for step; do
+		echo "      - $step" >>places.yaml
+	done
+	cat >>places.yaml <<-END
+	      - {table: {index: i}}
+	      - {mean: {}, as: loss}
+	    out: [loss]
+	stages:
+	  s:
+	    do: train
+	    graph: classify
+	    updates: [{minimize: loss, optimizer: {sgd: {lr: 1}}}]
+	    data: {source: digits, split: train, limit: 200}
+	    steps: 1
+	END
+	run 0 run places.yaml -q
+	run 4 run places.yaml -q rows=$((rows - 1))
+	err "places.yaml:8:7: error: label "
+}
+places 10 '{reshape: {x: label, shape: [$batch, 1]}, as: i}'
+places 13 '{add: {a: label, b: 3}, as: i}'
+places 12 '{reshape: {x: label, shape: [$batch, 1]}, as: row}' '{add: {a: row, b: 2}, as: start}' \
+	'{concat: {x: [start, row], axis: 1}, as: both}' '{slice: {x: both, axis: 1, stop: 2}, as: i}'
+places 10 '{greater: {a: label, b: label}, as: c}' '{where: {cond: c, a: label, b: label}, as: i}'
+
 run 1 evaluate runs/guess --values each=none/x.npy
 err "none/x.npy"
 silent
