@@ -201,7 +201,7 @@ class Source:
     def operand(self, i, image, tensor):
         x = self.number(i)
         if x is not None and not tensor:
-            return literal(x)
+            return str(int(x)) if self.values[i]["dtype"] in ("i32", "i64", "u8") else literal(x)
         return self.as_image(i) if image else self.as_graph(i)
 
     def _drop(self, n):
@@ -478,6 +478,43 @@ class Source:
         self.put(end.outs[0], f"F.scaled_dot_product_attention({q}, {k}, {v}, {m}, {drop})")
         return True
 
+    def _scores(self, q, k, scale, causal, t, s):
+        masked = f".masked_fill(torch.ones({t}, {s}, dtype=torch.bool).triu({s - t + 1}), -torch.inf)" if causal else ""
+        return f"({q} @ {k}.transpose(-1, -2) * {scale!r}){masked}"
+
+    def op_attention(self, n):
+        if n.op == "attention_dropout" and self.given:
+            raise Unsupported(f"weights dropped inside attention_dropout ({n.path}) cannot be taken over from outside")
+        (count, t, c), (_, s, e), heads = self.shape(n.ins[0]), self.shape(n.ins[2]), n.p["heads"]
+        q, k, v = (f"{self.as_graph(i)}.view({count}, {size}, {heads}, {width // heads}).transpose(1, 2)"
+                   for i, size, width in zip(n.ins, (t, s, s), (c, c, e)))
+        native, drop = (c // heads) ** -0.5, n.p.get("p", 0)
+        scale = n.p["scale"] or native
+        if not self.unused(n.outs[1]):
+            self.put(n.outs[1], f"torch.logsumexp({self._scores(q, k, scale, n.p['causal'], t, s)}, -1)")
+        if self.attention and (t == s or not n.p["causal"]):
+            factor = f" * {scale / native!r}" if abs(scale / native - 1) > 1e-6 else ""
+            y = f"F.scaled_dot_product_attention({q}{factor}, {k}, {v}, None, {drop}, {n.p['causal']})"
+        else:
+            weights = f"{self._scores(q, k, scale, n.p['causal'], t, s)}.softmax(-1)"
+            y = (f"F.dropout({weights}, {drop})" if drop else weights) + f" @ {v}"
+            y = f"({y})"
+        self.put(n.outs[0], f"{y}.transpose(1, 2).reshape({count}, {t}, {e})")
+
+    op_attention_dropout = op_attention
+
+    def op_rotary(self, n):
+        (count, t, c), heads = self.shape(n.ins[0]), n.p["heads"]
+        half, i = c // heads // 2, n.index
+        back = "-" if n.p["inverse"] else ""
+        self.say(f"t{i} = {back}{self.as_graph(n.ins[1])}[:, None] * torch.tensor({n.p['base']!r}, dtype=dtype) ** "
+                 f"(-torch.arange({half}, dtype=dtype) / {half})")
+        self.say(f"a{i}, b{i} = {self.as_graph(n.ins[0])}.view({count}, {t}, {heads}, 2, {half}).unbind(3)")
+        self.say(f"s{i}, t{i} = t{i}.sin()[:, None], t{i}.cos()[:, None]")
+        self.put(n.outs[0], f"torch.stack((a{i} * t{i} - b{i} * s{i}, a{i} * s{i} + b{i} * t{i}), 3)"
+                            f".view({count}, {t}, {c})")
+        self.say(f"del a{i}, b{i}, s{i}, t{i}")
+
     # --- softmax, norms, losses ----------------------------------------------
 
     def op_softmax(self, n):
@@ -516,6 +553,11 @@ class Source:
         self._statistics(n, f"torch.var_mean({x}, {dims}, unbiased=False, keepdim=True)")
         scale, shift, y = self._affine(n.outs[0], shape)
         self.put(y, f"F.layer_norm({x}, {tuple(shape)}, {scale}, {shift}, {n.p['eps']})")
+
+    def op_rms_norm(self, n):
+        x = self.as_graph(n.ins[0])
+        self.put(n.outs[1], f"{x}.square().mean(-1, keepdim=True)")
+        self.put(n.outs[0], f"{x} * (v{n.outs[1]} + {n.p['eps']}).rsqrt()")
 
     def op_group_norm(self, n):
         i, shape = n.ins[0], self.shape(n.ins[0])
@@ -610,6 +652,22 @@ class Source:
             count *= s
         self.put(n.outs[0], f"torch.zeros({n.p['size']}, dtype=dtype).index_add(0, {index}.reshape(-1), "
                             f"torch.ones({count}, dtype=dtype))")
+
+    def op_positions(self, n):
+        self.put(n.outs[0], f"torch.arange({self.shape(n.outs[0])[0]})")
+
+    def op_reorder(self, n):
+        shape, count = self.shape(n.ins[0]), self.shape(n.outs[0])[1]
+        width = n.p["width"] or (shape[2] if len(shape) == 3 else round(count ** 0.5))
+        cell = list(range(count))
+        if n.p["order"] == "s_curve":
+            cell.sort(key=lambda i: (i // width, i % width * (-1) ** (i // width % 2)))
+        elif n.p["order"] == "z_curve":
+            cell.sort(key=lambda i: sum((i // width >> b & 1) << 2 * b + 1 | (i % width >> b & 1) << 2 * b
+                                        for b in range(count.bit_length())))
+        if n.p["inverse"]:
+            cell = [cell.index(i) for i in range(count)]
+        self.put(n.outs[0], f"{self.as_graph(n.ins[0])}.reshape({shape[0]}, {count})[:, {cell}]")
 
     def op_one_hot(self, n):
         self.put(n.outs[0], f"F.one_hot({self.as_graph(n.ins[0])}, {n.p['size']}).to(dtype)")

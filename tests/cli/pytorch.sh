@@ -121,6 +121,51 @@ expect "every value is kept" grep -q '"what": "d loss / d image_part.batchnorm.0
 bench 1 --check --python "$PYTHON" --tolerance 1e-15 ops.yaml
 out "DIFFERS"
 
+# Tokens: attention, orders, norms, corruption.
+cat >tokens.yaml <<'END'
+vqgraph: 1
+use: [lib/nn, lib/transformer]
+modules:
+  modern: {gpt: {vocab: 13, width: 12, layers: 2, heads: 3, hidden: 20, activation: silu, gated: true, norm: rmsnorm, rotary: true, tied: true, deviation: 0.5, dropout: 0.2}}
+  older: {gpt: {vocab: 13, out: 7, length: 11, width: 12, layers: 1, heads: 2, dim: 4, first_norm: true, post: true, last_norm: true, deviation: 0.5}}
+  around: {self_attention: {heads: 2, dim: 6}}
+graphs:
+  all:
+    in:
+      token: i32[batch, 3, 3]
+      label: i32[batch]
+    steps:
+      - {reorder: {order: z_curve}, as: code}
+      - {reorder: {x: token, order: s_curve}, as: other}
+      - {reorder: {order: s_curve, inverse: true}, as: back}
+      - {corrupt: {code: code, keep: 0.5, codes: 13}, as: changed}
+      - {modern: {}, as: modern_logits}
+      - {cross_entropy: {index: code}, as: modern_loss}
+      - {class_start: {code: other, label: label, token: 0}}
+      - {older: {}, as: older_logits}
+      - {slice: {x: older_logits, start: 0, stop: 6}}
+      - {around: {}}
+      - {sum_squares: {x: [older_logits]}, as: s}
+      - {cross_entropy: {logits: modern_logits, index: back}}
+      - {add: {b: modern_loss}}
+      - {axpy: {a: 0.01, x: s}, as: loss}
+    out: [loss]
+stages:
+  s:
+    do: train
+    graph: all
+    updates: [{minimize: loss, optimizer: {adamw: {lr: 1e-3}}}]
+    data: {source: mnist, split: train, batch: 4}
+    epochs: 1
+END
+bench 0 --check --python "$PYTHON" tokens.yaml
+out "59 of 59 hold, within 0.0001"
+
+# The systems, written by hand.
+if "$PYTHON" -c 'import numpy' 2>/dev/null; then
+	expect "the systems are what PyTorch has" "$PYTHON" -B "$src/tests/oracle/systems.py" --vqgraph "$vqgraph" >&2
+fi
+
 # The models that are shipped, the small ones.
 bench 0 --check --python "$PYTHON" --batch 4 "$src/graphs/mlp_mnist.yaml" "$src/graphs/vqvae_mnist.yaml"
 out "vqvae_mnist.yaml, vqvae"

@@ -169,9 +169,9 @@ def one(o, name):
 
 
 def main():
-    systems = sorted(f[:-3] for f in os.listdir(HERE) if f.endswith(".py") and "FILE = " in open(f"{HERE}/{f}").read())
+    systems = sorted(f[:-5] for f in os.listdir(HERE) if f.endswith(".json") and os.path.exists(f"{HERE}/{f[:-5]}.py"))
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    a.add_argument("name", nargs="*", help="; ".join(systems))
+    a.add_argument("name", nargs="*", help="all that have a NAME.json: " + ", ".join(systems))
     a.add_argument("--vqgraph", default=f"{ROOT}/build/vqgraph")
     a.add_argument("--write", action="store_true", help="keep the numbers in NAME.json")
     o = a.parse_args()
