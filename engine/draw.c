@@ -11,7 +11,7 @@
 
 /* Rec. 601. */
 static int
-luma(struct vq_color c)
+luma(struct vq_rgb c)
 {
 	return (299 * c.r + 587 * c.g + 114 * c.b + 500) / 1000;
 }
@@ -24,7 +24,7 @@ blend(uint8_t *to, int color, double part)
 
 /* The pixel (x, y), which is inside. */
 static void
-put(struct vq_image *im, int x, int y, struct vq_color c, double part)
+put(struct vq_image *im, int x, int y, struct vq_rgb c, double part)
 {
 	uint8_t *to = im->pixel + ((int64_t)y * im->w + x) * im->channels;
 
@@ -38,7 +38,7 @@ put(struct vq_image *im, int x, int y, struct vq_color c, double part)
 }
 
 void
-vq_draw_fill(struct vq_image *im, int x, int y, int w, int h, struct vq_color color)
+vq_draw_fill(struct vq_image *im, int x, int y, int w, int h, struct vq_rgb color)
 {
 	int x1 = x + w < im->w ? x + w : im->w, y1 = y + h < im->h ? y + h : im->h;
 
@@ -56,7 +56,7 @@ coverage(double inside)
 
 /* The disc without the one of radius `hole` in it. */
 static void
-annulus(struct vq_image *im, double x, double y, double radius, double hole, struct vq_color color, double opacity)
+annulus(struct vq_image *im, double x, double y, double radius, double hole, struct vq_rgb color, double opacity)
 {
 	int x0 = (int)fmax(floor(x - radius - 1), 0), x1 = (int)fmin(ceil(x + radius + 1), im->w);
 	int y0 = (int)fmax(floor(y - radius - 1), 0), y1 = (int)fmin(ceil(y + radius + 1), im->h);
@@ -72,13 +72,13 @@ annulus(struct vq_image *im, double x, double y, double radius, double hole, str
 }
 
 void
-vq_draw_disc(struct vq_image *im, double x, double y, double radius, struct vq_color color, double opacity)
+vq_draw_disc(struct vq_image *im, double x, double y, double radius, struct vq_rgb color, double opacity)
 {
 	annulus(im, x, y, radius, 0, color, opacity);
 }
 
 void
-vq_draw_ring(struct vq_image *im, double x, double y, double radius, double width, struct vq_color color,
+vq_draw_ring(struct vq_image *im, double x, double y, double radius, double width, struct vq_rgb color,
     double opacity)
 {
 	annulus(im, x, y, radius + width / 2, radius - width / 2, color, opacity);
@@ -211,7 +211,7 @@ vq_text_width(const char *s, int zoom)
 }
 
 void
-vq_draw_text(struct vq_image *im, int x, int y, const char *s, int zoom, struct vq_color color)
+vq_draw_text(struct vq_image *im, int x, int y, const char *s, int zoom, struct vq_rgb color)
 {
 	while (*s && x < im->w) {
 		const struct glyph *g = next_glyph(&s);
@@ -254,7 +254,7 @@ can_be_shown(const double rgb[3])
 	return fmin(fmin(rgb[0], rgb[1]), rgb[2]) >= 0 && fmax(fmax(rgb[0], rgb[1]), rgb[2]) <= 1;
 }
 
-struct vq_color
+struct vq_rgb
 vq_color_at(double u)
 {
 	const double pi = 3.14159265358979323846, first = 305, last = 22;	/* hues, in degrees */
@@ -274,10 +274,10 @@ vq_color_at(double u)
 			most = chroma;
 	}
 	linear_rgb(lightness, least * cos(hue), least * sin(hue), rgb);
-	return (struct vq_color){ encoded(rgb[0]), encoded(rgb[1]), encoded(rgb[2]) };
+	return (struct vq_rgb){ encoded(rgb[0]), encoded(rgb[1]), encoded(rgb[2]) };
 }
 
-struct vq_color
+struct vq_rgb
 vq_color_of_code(int64_t k, int64_t n)
 {
 	return vq_color_at(n > 1 ? (double)k / (double)(n - 1) : .5);

@@ -9,15 +9,11 @@
 
 #include "engine/image.h"
 
-struct vq_color {
-	uint8_t r, g, b;
-};
-
-void vq_draw_fill(struct vq_image *im, int x, int y, int w, int h, struct vq_color color);
+void vq_draw_fill(struct vq_image *im, int x, int y, int w, int h, struct vq_rgb color);
 /* A filled circle and the line of a circle, with smooth edges; in pixels, the
  * middle of the upper left one at (0.5, 0.5).  opacity: 0 to 1. */
-void vq_draw_disc(struct vq_image *im, double x, double y, double radius, struct vq_color color, double opacity);
-void vq_draw_ring(struct vq_image *im, double x, double y, double radius, double width, struct vq_color color,
+void vq_draw_disc(struct vq_image *im, double x, double y, double radius, struct vq_rgb color, double opacity);
+void vq_draw_ring(struct vq_image *im, double x, double y, double radius, double width, struct vq_rgb color,
     double opacity);
 
 /*
@@ -25,7 +21,7 @@ void vq_draw_ring(struct vq_image *im, double x, double y, double radius, double
  * corner; capitals and digits are VQ_TEXT_HEIGHT * zoom high, descenders go below.
  */
 enum { VQ_TEXT_HEIGHT = 7, VQ_TEXT_DESCENT = 2 };
-void vq_draw_text(struct vq_image *im, int x, int y, const char *s, int zoom, struct vq_color color);
+void vq_draw_text(struct vq_image *im, int x, int y, const char *s, int zoom, struct vq_rgb color);
 int vq_text_width(const char *s, int zoom);
 
 /*
@@ -33,8 +29,8 @@ int vq_text_width(const char *s, int zoom);
  * walk round the hues of OKLab (Ottosson 2020) at a lightness that rises to the middle,
  * so that neighbours are equally easy to tell apart.
  */
-struct vq_color vq_color_at(double u);
+struct vq_rgb vq_color_at(double u);
 /* Of code k among n: the first is violet, the last red, whatever n. */
-struct vq_color vq_color_of_code(int64_t k, int64_t n);
+struct vq_rgb vq_color_of_code(int64_t k, int64_t n);
 
 #endif

@@ -38,6 +38,17 @@ level(float x, double lo, double hi)
 	return u >= 255 ? 255 : u > 0 ? (uint8_t)(u + .5) : 0;
 }
 
+struct vq_rgb
+vq_pictures_color(const struct vq_pictures *p, int64_t i, int64_t y, int64_t x)
+{
+	const float *at = p->data + ((i * p->h + y) * p->w + x) * p->c;
+	uint8_t first = level(at[0], p->lo, p->hi);
+
+	if (p->c < 3)
+		return (struct vq_rgb){ first, first, first };
+	return (struct vq_rgb){ first, level(at[1], p->lo, p->hi), level(at[2], p->lo, p->hi) };
+}
+
 /* Columns for about as wide as high: of those that leave no place empty one that is not far from
  * it, wider rather than higher. */
 static int64_t
@@ -145,7 +156,7 @@ int
 vq_image_labelled(struct vq_image *out, const struct vq_pictures *p, int columns, const char *const *label,
     int zoom, struct vq_diags *d)
 {
-	const struct vq_color white = { 255, 255, 255 };
+	const struct vq_rgb white = { 255, 255, 255 };
 	struct grid g = { 0 };
 	int64_t width = 0;
 

@@ -26,6 +26,12 @@ struct vq_pictures {
 	double lo, hi;
 };
 
+struct vq_rgb {
+	uint8_t r, g, b;
+};
+/* The pixel (x, y) of picture i as it is shown. */
+struct vq_rgb vq_pictures_color(const struct vq_pictures *p, int64_t i, int64_t y, int64_t x);
+
 /*
  * Row by row on a grid, left to right.  columns 0: as many as make it about square, with no
  * place empty where that is possible.

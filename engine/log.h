@@ -76,6 +76,15 @@ struct vq_shown {
 /* samples/<stage>-<what>-<label>.png, and TensorBoard's picture `what` at that step. */
 int vq_run_picture(struct vq_run *r, const struct vq_shown *s, const struct vq_image *im, struct vq_diags *d);
 
+/* "epoch-003", "step-000064": the label of a picture. */
+void vq_moment_label(char label[32], bool epoch, int64_t k);
+/*
+ * samples/<stage>-<what>.gif of the pictures of that name: steps 1, 2, 4, ... of the first epoch, each
+ * epoch (evenly fewer of very many) and step, where it ends no epoch.  Nothing where there are not two.
+ */
+int vq_run_movie(struct vq_run *r, const char *stage, const char *what, int64_t per_epoch, int64_t step,
+    struct vq_diags *d);
+
 /* --- progress ------------------------------------------------------------ */
 
 enum vq_progress_mode { VQ_PROGRESS_AUTO, VQ_PROGRESS_BAR, VQ_PROGRESS_PLAIN, VQ_PROGRESS_NONE };

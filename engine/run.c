@@ -135,7 +135,7 @@ bind_stages(const struct vq_model *m, const struct vq_train *train, struct vq_va
 		if (train[i].name == NULL)
 			continue;
 		const struct vq_train *t = &train[i];
-		bool evaluates = t->validate.source || t->show;
+		bool evaluates = t->validate.source || t->shows > 0;
 		struct vq_graph *g = vq_train_graph(m, t, t->data.batch, (1u << t->updates) - 1, true, d), *e = NULL;
 		int error = g == NULL || vq_vars_bind(vars, g, seed, d) < 0;
 		if (!error && evaluates)

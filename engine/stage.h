@@ -51,6 +51,14 @@ struct vq_codes {
 	int64_t size;			/* how many codes there are */
 };
 
+/* A value that is drawn, and how. */
+struct vq_show {
+	const struct vq_show_kind *kind;
+	const char *value;
+	struct vq_range at;
+};
+enum { VQ_MAX_SHOWN = 16 };
+
 /* A training stage as its table reads it. */
 struct vq_train {
 	const char *name;		/* of the stage */
@@ -64,7 +72,8 @@ struct vq_train {
 	int reports;			/* 0: every real number among the graph's `out`, -1: none */
 	struct vq_codes codes[VQ_MAX_CODES];
 	int ncodes;
-	const char *show;		/* value shown under the originals, or NULL */
+	struct vq_show show[VQ_MAX_SHOWN];
+	int shows;
 	const char *keep[VQ_MAX_KEEP];	/* values that evaluation keeps for each sample */
 	int keeps;
 	int64_t epochs;			/* one of epochs and steps is given */
@@ -87,6 +96,22 @@ int vq_reports_read(const struct vq_model *m, const struct vq_tree *stage, struc
 /* Reads stage i of the model; -1 after errors. */
 int vq_train_read(const struct vq_model *m, int i, struct vq_train *t, struct vq_diags *d);
 void vq_train_free(struct vq_train *t);
+
+/* The keys of `show`, up to a row without name. */
+struct vq_trainer;
+struct vq_showing;
+struct vq_show_kind {
+	const char *name, *doc;
+	bool at_end;			/* drawn once, after the last step */
+	/* Whether the value can be shown so, before anything is trained: -1 after an error. */
+	int (*check)(const struct vq_graph *g, const struct vq_train *t, const struct vq_show *s, vq_id value);
+	/* Draws all n values that the stage shows in this way. */
+	int (*draw)(struct vq_trainer *s, const struct vq_showing *now, const struct vq_show *const *shown, int n);
+};
+extern const struct vq_show_kind vq_show_kinds[];
+/* The first value shown in a way ("reconstructions"), or NULL. */
+const char *vq_train_shown(const struct vq_train *t, const char *kind);
+
 /* What a stage does; -1 after an error. */
 enum { VQ_STAGE_TRAIN, VQ_STAGE_ENCODE, VQ_STAGE_EVALUATE, VQ_STAGE_KINDS };
 int vq_stage_kind(const struct vq_model *m, int stage, struct vq_diags *d);

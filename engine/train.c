@@ -82,7 +82,7 @@ vq_train_val(const struct vq_train *t)
 {
 	if (t->validate.source)
 		return &t->validate;
-	return t->show ? &t->data : NULL;
+	return t->shows > 0 ? &t->data : NULL;
 }
 
 /* The step is compiled while threads read both sets. */
@@ -136,6 +136,8 @@ close_trainer(struct vq_trainer *s)
 	vq_loader_free(s->loader);
 	vq_dataset_close(s->data);
 	vq_dataset_close(s->val);
+	for (int c = 0; c < s->t->ncodes; c++)
+		free(s->use[c]);
 	free(s->memory);
 }
 
@@ -317,7 +319,6 @@ end_epoch(struct vq_trainer *s, bool *stop)
 	const char *name[VQ_MAX_COLUMNS];
 	double value[VQ_MAX_COLUMNS];
 	struct vq_text text = { 0 };
-	char label[32];
 	int n = vq_sums_read(s, &s->epoch, name, value), error = 0;
 
 	if (s->window.sum[1] > 0)	/* steps since the last row */
@@ -334,12 +335,12 @@ end_epoch(struct vq_trainer *s, bool *stop)
 	vq_run_progress_line(s->r->run, "epoch %lld  %s  %.0f samples/s", (long long)epoch_of(s, s->step), text.s,
 	    s->speed);
 	vq_text_free(&text);
+	vq_sums_keep_use(s);
 	vq_sums_clear(s, &s->epoch);
 	if (error == 0 && s->t->validate.source)
 		error = judge(s, name, value, n, stop);
-	snprintf(label, sizeof(label), "epoch-%03lld", (long long)epoch_of(s, s->step));
 	if (error == 0)
-		error = vq_trainer_show(s, label);
+		error = vq_trainer_show(s, VQ_SHOW_EPOCH, *stop || s->step == s->steps);
 	if (error == 0)
 		error = vq_run_plot(s->r->run, s->d);
 	s->window_time = vq_now();
@@ -425,12 +426,7 @@ record_data(struct vq_trainer *s)
 static int
 show_early(struct vq_trainer *s)
 {
-	char label[32];
-
-	if ((s->step & (s->step - 1)) != 0)
-		return 0;
-	snprintf(label, sizeof(label), "step-%06lld", (long long)s->step);
-	return vq_trainer_show(s, label);
+	return (s->step & (s->step - 1)) == 0 ? vq_trainer_show(s, VQ_SHOW_EARLY, false) : 0;
 }
 
 static int
@@ -502,8 +498,10 @@ train(struct vq_trainer *s)
 		error = save_last(s);
 		if (error == 0)
 			say_stopped(s);
-		if (error == 0 && !*s->r->signal)	/* stopped by a limit: shows how far it came */
-			error = vq_trainer_show(s, "stopped");
+		if (error == 0 && !*s->r->signal) {	/* stopped by a limit: shows how far it came */
+			vq_sums_keep_use(s);
+			error = vq_trainer_show(s, VQ_SHOW_STOPPED, true);
+		}
 	}
 	return error;
 }

@@ -56,6 +56,14 @@ want_output(struct vq_graph *g, const struct vq_range *at, const char *what, con
 	return 0;
 }
 
+static int
+want_shown(struct vq_graph *g, const struct vq_train *t, const struct vq_show *s)
+{
+	if (want_output(g, &s->at, "show", s->value) < 0)
+		return -1;
+	return s->kind->check(g, t, s, vq_graph_find_output(g, s->value));
+}
+
 /* Makes outputs of all that the stage reads after a step. */
 static int
 add_outputs(struct vq_graph *g, const struct vq_train *t, bool training)
@@ -76,8 +84,8 @@ add_outputs(struct vq_graph *g, const struct vq_train *t, bool training)
 	}
 	for (int k = 0; k < t->updates; k++)
 		error |= want_output(g, &t->update[k].at, "minimize", t->update[k].minimize);
-	if (t->show && !training)
-		error |= want_output(g, &t->at, "show", t->show);
+	for (int i = 0; i < t->shows && !training; i++)
+		error |= want_shown(g, t, &t->show[i]);
 	for (int i = 0; i < t->keeps; i++)
 		error |= want_output(g, &t->at, "value", t->keep[i]);
 	return error;
@@ -92,7 +100,9 @@ drop_outputs(struct vq_graph *g, const struct vq_train *t, bool training)
 
 	for (int i = 0; i < g->outputs; i++) {
 		const struct vq_output *o = &g->output[i];
-		bool read = !training && t->show && strcmp(o->name, t->show) == 0;
+		bool read = false;
+		for (int k = 0; k < t->shows && !training; k++)
+			read |= strcmp(o->name, t->show[k].value) == 0;
 		for (int k = 0; k < metrics; k++)
 			read |= strcmp(o->name, metric[k]) == 0;
 		for (int k = 0; k < t->keeps; k++)

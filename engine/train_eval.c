@@ -1,14 +1,11 @@
 /*
- * train_eval -- validation, and pictures of what the model makes of images
+ * train_eval -- validation
  */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/image.h"
 #include "engine/train_private.h"
-
-enum { SHOWN = 16 };
 
 static struct vq_plan *
 eval_plan(struct vq_trainer *s, int64_t batch)
@@ -92,68 +89,4 @@ vq_trainer_validate(struct vq_trainer *s, const char **name, double *value)
 	for (int c = 0; c < s->t->ncodes; c++)
 		free(sums.hits[c]);
 	return count;
-}
-
-static bool
-same_as_image(const struct vq_dataset *d, const struct vq_shape *batch)
-{
-	const struct vq_shape *one = &d->field[vq_dataset_field(d, "image")].type.shape;
-
-	return one->rank == 3 && memcmp(one->dim, batch->dim + 1, 3 * sizeof(*one->dim)) == 0;
-}
-
-/* samples/<stage>-<label>.png: originals above what the model made of them. */
-static int
-write_pairs(struct vq_trainer *s, const char *label, const float *original, const struct vq_view *shown,
-    int64_t n)
-{
-	const struct vq_shape *shape = &shown->type->shape;
-	struct vq_pictures p = { .data = original, .n = n, .lo = s->val->lo, .hi = s->val->hi };
-	struct vq_image im = { 0 };
-
-	if (shape->rank != 4 || shown->type->dtype != VQ_F32 || !same_as_image(s->val, shape)) {
-		vq_error(s->d, VQ_CONFIG, NULL, "show: %s is no picture of the size of the data's", s->t->show);
-		return -1;
-	}
-	p.h = shape->dim[1];
-	p.w = shape->dim[2];
-	p.c = shape->dim[3];
-	int error = vq_image_pairs(&im, &p, (const float *const[]){ shown->data }, 1, 0, 0, s->d);
-	if (error == 0) {
-		char *path = vq_run_path(s->r->run, "samples/%s-%s.png", s->t->name, label);
-		error = vq_image_write_png(path, &im, s->d);
-		free(path);
-	}
-	vq_image_free(&im);
-	return error;
-}
-
-int
-vq_trainer_show(struct vq_trainer *s, const char *label)
-{
-	uint32_t index[4096];
-	void *data[VQ_MAX_FIELDS] = { NULL };
-	struct vq_view shown;
-	int image, error;
-
-	if (s->t->show == NULL || s->eval == NULL || (image = vq_dataset_field(s->val, "image")) < 0)
-		return 0;
-	int64_t batch = s->t->validate.source ? s->t->validate.batch : s->t->data.batch;
-	if (batch > s->val->count)
-		batch = s->val->count;
-	if (batch > (int64_t)VQ_COUNT(index))
-		return 0;
-	for (int64_t i = 0; i < batch; i++)
-		index[i] = (uint32_t)i;
-	for (int f = 0; f < s->val->fields; f++) {
-		data[f] = vq_alloc_array((size_t)batch, vq_type_bytes(&s->val->field[f].type));
-		s->val->kind->gather(s->val, f, index, batch, data[f]);
-	}
-	vq_trainer_bind(s->eval, s->val, (const void *const *)data);
-	vq_plan_run(s->eval, s->r->seed, (uint64_t)s->step);
-	vq_plan_output(s->eval, s->t->show, &shown);
-	error = write_pairs(s, label, data[image], &shown, batch < SHOWN ? batch : SHOWN);
-	for (int f = 0; f < s->val->fields; f++)
-		free(data[f]);
-	return error;
 }

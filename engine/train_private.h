@@ -46,6 +46,7 @@ struct vq_trainer {
 	int metrics;
 	const char *use_name[2 * VQ_MAX_CODES];
 	struct vq_sums window, epoch;
+	int64_t *use[VQ_MAX_CODES];	/* by code: how often in the epoch that ended last */
 	struct vq_counters *counters;
 	int64_t window_step;		/* where the window began */
 	double window_time, started, speed;
@@ -66,6 +67,8 @@ int vq_trainer_check_inputs(struct vq_trainer *s, const struct vq_graph *g, cons
 int  vq_sums_open(struct vq_trainer *s, struct vq_sums *u, const char *what);
 /* -1 after an error: a code that is none. */
 int  vq_sums_add(const struct vq_trainer *s, struct vq_sums *u, const struct vq_plan *p, int64_t samples);
+/* Keeps the use of the codes in the epoch so far in s->use. */
+void vq_sums_keep_use(struct vq_trainer *s);
 void vq_sums_clear(const struct vq_trainer *s, struct vq_sums *u);
 void vq_sums_names(struct vq_trainer *s);
 /* Means of the metrics that there were, then codes_used and perplexity of each
@@ -76,8 +79,19 @@ double vq_metric_find(const char *const *name, const double *value, int n, const
 /* Means over the validation set into name and value; returns how many, -1 after errors or, where
  * nothing is trained, a signal.  What the stage keeps goes into s->kept. */
 int vq_trainer_validate(struct vq_trainer *s, const char **name, double *value);
-/* Writes samples/<stage>-<label>.png when the stage shows something. */
-int vq_trainer_show(struct vq_trainer *s, const char *label);
+/*
+ * Draws what the stage shows, of the first samples it evaluates on: samples/<stage>-<key>-<label>.png and
+ * TensorBoard's pictures; after an epoch the GIFs over the epochs, too; at the end what is drawn once.
+ */
+enum vq_show_when { VQ_SHOW_EARLY, VQ_SHOW_EPOCH, VQ_SHOW_STOPPED };
+int vq_trainer_show(struct vq_trainer *s, enum vq_show_when when, bool end);
+struct vq_showing {
+	enum vq_show_when when;
+	bool end;
+	char label[32];
+	int64_t batch;			/* samples of the batch; the outputs of s->eval are of it */
+	const float *image;		/* its field `image`, NULL: none */
+};
 /* Makes the plans of evaluation over s->val; with no `validate`, only what `show` needs. */
 int vq_trainer_open_eval(struct vq_trainer *s);
 

@@ -302,13 +302,25 @@ read_stop(const struct vq_model *m, const struct vq_tree *t, struct vq_train *ou
 static int
 read_show(const struct vq_model *m, const struct vq_tree *t, struct vq_train *out, struct vq_diags *d)
 {
-	static const struct vq_param params[] = {
-		VQ_STRING(struct vq_train, show, NULL, "the value drawn under the original images"), VQ_PARAMS_END
-	};
-	struct vq_param p[2] = { params[0], params[1] };
+	static const struct vq_param none[] = { VQ_PARAMS_END };
+	const char *keys[VQ_MAX_SHOWN + 1] = { NULL }, *value[VQ_MAX_SHOWN];
 
-	p[0].name = "reconstructions";
-	return vq_model_read_params(m, t, "show", p, out, NULL, d);
+	for (int k = 0; vq_show_kinds[k].name; k++)
+		keys[k] = vq_show_kinds[k].name;
+	if (vq_model_read_params(m, t, "show", none, out, keys, d) < 0)
+		return -1;
+	for (int i = 0; i < t->count; i++) {
+		const struct vq_show_kind *kind = vq_show_kinds;
+		int n = read_names(m, t->item[i].value, value, VQ_MAX_SHOWN - out->shows, d);
+
+		while (strcmp(kind->name, key_text(t, i)) != 0)
+			kind++;
+		for (int k = 0; k < n; k++)
+			out->show[out->shows++] = (struct vq_show){ kind, value[k], t->item[i].value->at };
+		if (n < 0)
+			return -1;
+	}
+	return 0;
 }
 
 static int

@@ -68,6 +68,18 @@ mean_of(const struct vq_view *v)
 	return sum / (double)n;
 }
 
+void
+vq_sums_keep_use(struct vq_trainer *s)
+{
+	for (int c = 0; c < s->t->ncodes; c++) {
+		size_t n = (size_t)s->t->codes[c].size;
+
+		if (s->use[c] == NULL)
+			s->use[c] = vq_alloc_array(n, sizeof(int64_t));
+		memcpy(s->use[c], s->epoch.hits[c], n * sizeof(int64_t));
+	}
+}
+
 int
 vq_sums_add(const struct vq_trainer *s, struct vq_sums *u, const struct vq_plan *p, int64_t samples)
 {

@@ -11,6 +11,7 @@
 
 #include "engine/file.h"
 #include "engine/gif.h"
+#include "engine/log.h"
 #include "tests/scratch.h"
 
 enum { W = 60, H = 44, FRAMES = 3 };
@@ -166,6 +167,71 @@ START_TEST(again_the_same)
 }
 END_TEST
 
+/* A picture of a run at some moment, of a size. */
+static void
+put_moment(struct vq_run *r, bool epoch, int64_t k, int w)
+{
+	struct vq_shown shown = { .stage = "s", .split = "train", .what = "recon", .step = k };
+	struct vq_image im;
+	char label[32];
+
+	vq_moment_label(label, epoch, k);
+	shown.label = label;
+	vq_image_new(&im, w, 20, 1, (uint8_t)(k % 200));
+	ck_assert_int_eq(vq_run_picture(r, &shown, &im, NULL), 0);
+	vq_image_free(&im);
+}
+
+/* How many frames there are, and the level of the first pixel of each. */
+static int
+levels(const char *path, int level[200])
+{
+	int error, n;
+	GifFileType *gif = DGifOpenFileName(path, &error);
+
+	ck_assert_ptr_nonnull(gif);
+	ck_assert_int_eq(DGifSlurp(gif), GIF_OK);
+	n = gif->ImageCount;
+	for (int i = 0; i < n && i < 200; i++)
+		level[i] = gif->SColorMap->Colors[gif->SavedImages[i].RasterBits[0]].Red;
+	ck_assert_int_eq(DGifCloseFile(gif, &error), GIF_OK);
+	return n;
+}
+
+/* Steps of the first epoch, epochs, the last step; what is missing or of another size is left out. */
+START_TEST(over_the_epochs)
+{
+	static const char path[] = "runs/demo/samples/s-recon.gif";
+	struct vq_run *r = vq_run_create(&(struct vq_run_info){ .out = "runs", .name = "demo", .config = "", .resolved = "",
+	    .threads_why = "", .isa = "" }, NULL);
+	int level[200];
+
+	vq_run_progress_mode(r, VQ_PROGRESS_NONE, false, true);
+	put_moment(r, false, 1, 40);
+	ck_assert_int_eq(vq_run_movie(r, "s", "recon", 10, 1, NULL), 0);
+	ck_assert_int_ne(access(path, F_OK), 0);	/* one picture does not move */
+	for (int64_t k = 2; k < 64; k *= 2)
+		put_moment(r, false, k, k == 4 ? 30 : 40);
+	for (int64_t e = 1; e <= 3; e++)
+		put_moment(r, true, e, 40);
+	put_moment(r, false, 37, 40);
+	ck_assert_int_eq(vq_run_movie(r, "s", "recon", 10, 37, NULL), 0);
+	const int want[] = { 1, 2, 8, 1, 2, 3, 37 };
+	ck_assert_int_eq(levels(path, level), 7);
+	ck_assert_mem_eq(level, want, sizeof(want));
+	/* Of very many epochs some are left out, not the last. */
+	for (int64_t e = 1; e <= 180; e++)
+		put_moment(r, true, e, 40);
+	ck_assert_int_eq(vq_run_movie(r, "s", "recon", 10, 1800, NULL), 0);
+	int n = levels(path, level);
+	ck_assert(n > 100 && n < 130);
+	ck_assert_int_eq(level[n - 1], 180);
+	for (int i = 4; i < n; i++)
+		ck_assert(level[i] - level[i - 1] >= 1 && level[i] - level[i - 1] <= 2);
+	vq_run_close(r);
+}
+END_TEST
+
 START_TEST(cannot_be_written)
 {
 	struct vq_diags d = { 0 };
@@ -192,6 +258,7 @@ main(void)
 	tcase_add_test(t, one_colour);
 	tcase_add_test(t, many_colours_are_near);
 	tcase_add_test(t, again_the_same);
+	tcase_add_test(t, over_the_epochs);
 	tcase_add_test(t, cannot_be_written);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);

@@ -79,8 +79,10 @@ vq_codec_codes(struct vq_codec *k)
 const char *
 vq_codec_shown(struct vq_codec *k)
 {
-	if (k->t.show)
-		return k->t.show;
+	const char *shown = vq_train_shown(&k->t, "reconstructions");
+
+	if (shown)
+		return shown;
 	vq_help(vq_usage_error(k->c, "stage %s does not say which value is the reconstruction", k->t.name),
 	    "add to the stage: show: {reconstructions: recon}");
 	return NULL;

@@ -62,7 +62,7 @@ without_training(struct vq_train *t)
 			t->report[t->reports++] = loss;
 	}
 	t->updates = 0;
-	t->show = NULL;
+	t->shows = 0;
 	t->stop_metric = NULL;
 }
 

@@ -11,6 +11,7 @@
 #include "datasets/dataset.h"
 #include "engine/op.h"
 #include "engine/optimizer.h"
+#include "engine/stage.h"
 #include "tools/library.h"
 #include "tools/tool.h"
 
@@ -194,6 +195,19 @@ data_schema(void)
 	return j;
 }
 
+/* The pictures a stage draws: of one value, or of several. */
+static json_t *
+show_schema(void)
+{
+	json_t *properties = json_object();
+
+	for (const struct vq_show_kind *k = vq_show_kinds; k->name; k++)
+		put(properties, k->name, json_pack("{s:[{s:s}, {s:s, s:{s:s}}]}", "anyOf", "type", "string",
+		    "type", "array", "items", "type", "string"), k->doc);
+	return described(json_pack("{s:s, s:o, s:b}", "type", "object", "properties", properties,
+	    "additionalProperties", 0), "what is drawn");
+}
+
 static json_t *
 stage_schema(void)
 {
@@ -209,6 +223,7 @@ stage_schema(void)
 	json_object_set_new(properties, "updates", json_pack("{s:s, s:{s:s, s:o}}", "type", "array",
 	    "items", "type", "object", "properties", update));
 	json_object_set_new(properties, "data", data_schema());
+	json_object_set_new(properties, "show", show_schema());
 	json_object_set_new(properties, "epochs", or_expression(type_of("integer")));
 	json_object_set_new(properties, "steps", or_expression(type_of("integer")));
 	return json_pack("{s:s, s:o, s:[s]}", "type", "object", "properties", properties, "required", "do");

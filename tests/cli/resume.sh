@@ -47,7 +47,7 @@ stages:
     log_every: 4
     validate: {data: {source: digits, split: test, limit: 100}}
     codes: {vq.code: $codes}
-    show: {reconstructions: recon}
+    show: {reconstructions: recon, codes: vq.code}
 END
 
 hash_of() {
@@ -60,7 +60,7 @@ same() {
 
 run 0 run small.yaml --out whole -q
 [ -f whole/small/checkpoints/last.safetensors ] || fail "no last checkpoint"
-[ -f whole/small/samples/vqvae-epoch-003.png ] || fail "no picture of the last epoch"
+[ -f whole/small/samples/vqvae-reconstructions-epoch-003.png ] || fail "no picture of the last epoch"
 [ "$(grep -c '"split": *"val"' whole/small/metrics.jsonl)" -eq 3 ] || fail "not three rows of validation"
 
 # Stopped twice by --max-steps, once inside an epoch and once at its end.
@@ -73,6 +73,11 @@ same whole/small parts/small "stopped by --max-steps"
 # Times have a fixed length in these files, so as many bytes are as many events.
 events=small/tensorboard/vqvae-train/events.out.tfevents.vqgraph
 [ "$(wc -c <whole/$events)" -eq "$(wc -c <parts/$events)" ] || fail "events are lost or doubled"
+
+# Pictures and films are the same to the byte.
+for picture in reconstructions.gif codes.gif codes-epoch-003.png; do
+	cmp -s whole/small/samples/vqvae-$picture parts/small/samples/vqvae-$picture || fail "$picture differs"
+done
 
 # Stopped by a signal: the step is finished, the exit code says which.
 "$vqgraph" run small.yaml --out signal -q stages.vqvae.epochs=400 2>err &

@@ -1,0 +1,241 @@
+/*
+ * train_show -- the pictures of a training stage: one row of the table at the end for each key of `show`
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/draw_codes.h"
+#include "engine/image.h"
+#include "engine/train_private.h"
+
+enum { SHOWN = 16 };			/* reconstructions */
+
+const char *
+vq_train_shown(const struct vq_train *t, const char *kind)
+{
+	for (int i = 0; i < t->shows; i++)
+		if (strcmp(t->show[i].kind->name, kind) == 0)
+			return t->show[i].value;
+	return NULL;
+}
+
+/* How many codes a value has: what the stage's `codes` says. */
+static const struct vq_codes *
+codes_of(const struct vq_train *t, const char *value)
+{
+	for (int c = 0; c < t->ncodes; c++)
+		if (strcmp(t->codes[c].value, value) == 0)
+			return &t->codes[c];
+	return NULL;
+}
+
+/* "codes" for a single value; with several, "codes-<value's step>", so that each has files of its own. */
+static char *
+name_of(const struct vq_show *s, int n)
+{
+	const char *dot = strrchr(s->value, '.');
+
+	if (n == 1)
+		return vq_strdup(s->kind->name);
+	return vq_asprintf("%s-%.*s", s->kind->name, dot ? (int)(dot - s->value) : (int)strlen(s->value), s->value);
+}
+
+/* One picture of this moment, and the film of all so far. */
+static int
+put_picture(struct vq_trainer *s, const struct vq_showing *now, const char *what, struct vq_image *im)
+{
+	struct vq_shown shown = { .stage = s->t->name, .split = s->t->validate.source ? "val" : "train", .what = what,
+	    .label = now->label, .step = s->step };
+	int error = vq_run_picture(s->r->run, &shown, im, s->d);
+
+	if (error == 0 && now->when == VQ_SHOW_EPOCH)
+		error = vq_run_movie(s->r->run, s->t->name, what, s->per_epoch, s->step, s->d);
+	vq_image_free(im);
+	return error;
+}
+
+static int
+cannot(const struct vq_graph *g, const struct vq_show *s, vq_id value, const char *why)
+{
+	char type[VQ_TYPE_STR];
+	struct vq_diag *e = vq_error(g->diags, VQ_CONFIG, &s->at, "show: %s: %s is %s, %s", s->kind->name, s->value,
+	    vq_type_str(vq_type_at(g, value), type), why);
+
+	vq_note(e, NULL, "%s: %s", s->kind->name, s->kind->doc);
+	return -1;
+}
+
+/* --- reconstructions ------------------------------------------------------------- */
+
+static int
+check_reconstructions(const struct vq_graph *g, const struct vq_train *t, const struct vq_show *s, vq_id value)
+{
+	vq_id image = vq_graph_find(g, "image");
+	const struct vq_type *type = vq_type_at(g, value);
+
+	if (image == VQ_NONE || g->value[image].kind != VQ_INPUT) {
+		vq_error(g->diags, VQ_CONFIG, &s->at, "show: reconstructions: graph %s has no input `image` to be drawn above %s",
+		    g->name, s->value);
+		return -1;
+	}
+	if (type->shape.rank != 4 || !vq_type_equal(type, vq_type_at(g, image)) || type->dtype != VQ_F32)
+		return cannot(g, s, value, "not of the type of `image`");
+	return 0;
+}
+
+static struct vq_pictures
+pictures_of(const struct vq_trainer *s, const struct vq_showing *now, int64_t most)
+{
+	const struct vq_shape *one = &s->val->field[vq_dataset_field(s->val, "image")].type.shape;
+
+	return (struct vq_pictures){ .data = now->image, .n = now->batch < most ? now->batch : most, .h = one->dim[0],
+	    .w = one->dim[1], .c = one->dim[2], .lo = s->val->lo, .hi = s->val->hi };
+}
+
+/* Originals above what the model made of them. */
+static int
+draw_reconstructions(struct vq_trainer *s, const struct vq_showing *now, const struct vq_show *const *shown, int n)
+{
+	struct vq_pictures p = pictures_of(s, now, SHOWN);
+	const float *below[VQ_MAX_SHOWN];
+	struct vq_image im;
+
+	for (int i = 0; i < n; i++) {
+		struct vq_view v;
+
+		vq_plan_output(s->eval, shown[i]->value, &v);
+		below[i] = v.data;
+	}
+	if (vq_image_pairs(&im, &p, below, n, 0, 0, s->d) < 0)
+		return -1;
+	return put_picture(s, now, shown[0]->kind->name, &im);
+}
+
+/* --- codes ----------------------------------------------------------------------- */
+
+/* [n, t], [n, h, w] or [n, h, w, maps]. */
+static int
+check_codes(const struct vq_graph *g, const struct vq_train *t, const struct vq_show *s, vq_id value)
+{
+	const struct vq_type *type = vq_type_at(g, value);
+
+	if (type->dtype != VQ_I32 || type->shape.rank < 2 || type->shape.rank > 4 || vq_shape_count(&type->shape) == 0)
+		return cannot(g, s, value, "no codes of a picture: i32[n, h, w]");
+	if (codes_of(t, s->value) == NULL) {
+		struct vq_diag *e = vq_error(g->diags, VQ_CONFIG, &s->at, "show: codes: how many codes %s has is not known",
+		    s->value);
+		vq_help(e, "say it in the stage, as in codes: {%s: 512}", s->value);
+		return -1;
+	}
+	return 0;
+}
+
+/* A sequence is shown as a square, where it can be one. */
+static int64_t
+square_side(int64_t n)
+{
+	int64_t side = 1;
+
+	while (side * side < n)
+		side++;
+	return side * side == n ? side : 1;
+}
+
+static int
+draw_code_maps(struct vq_trainer *s, const struct vq_showing *now, const struct vq_show *const *shown, int n)
+{
+	int error = 0;
+
+	for (int i = 0; i < n && error == 0; i++) {
+		struct vq_view v;
+		struct vq_image im;
+		char *name = name_of(shown[i], n);
+
+		vq_plan_output(s->eval, shown[i]->value, &v);
+		const struct vq_shape *shape = &v.type->shape;
+		struct vq_code_maps m = { .code = v.data, .n = shape->dim[0], .h = shape->dim[1],
+		    .w = shape->rank > 2 ? shape->dim[2] : 1, .maps = shape->rank > 3 ? shape->dim[3] : 1,
+		    .codes = codes_of(s->t, shown[i]->value)->size };
+		if (shape->rank == 2) {
+			m.h = square_side(shape->dim[1]);
+			m.w = shape->dim[1] / m.h;
+		}
+		struct vq_pictures p = { 0 };
+		if (now->image)
+			p = pictures_of(s, now, m.n);
+		error = vq_draw_codes(&im, now->image ? &p : NULL, &m, s->d);
+		if (error == 0)
+			error = put_picture(s, now, name, &im);
+		free(name);
+	}
+	return error;
+}
+
+/* --- all ------------------------------------------------------------------------- */
+
+const struct vq_show_kind vq_show_kinds[] = {
+	{ "reconstructions", "a value of the size of `image`, or a list of them, drawn under the originals", false,
+	    check_reconstructions, draw_reconstructions },
+	{ "codes", "a value that holds codes, or a list of them, drawn as colours beside the originals", false,
+	    check_codes, draw_code_maps },
+	{ 0 }
+};
+
+/* Runs evaluation on the first samples. */
+static void
+run_first(struct vq_trainer *s, struct vq_showing *now, void *data[VQ_MAX_FIELDS])
+{
+	int64_t most = s->t->validate.source ? s->t->validate.batch : s->t->data.batch;
+	int image = vq_dataset_field(s->val, "image");
+	uint32_t *index;
+
+	now->batch = most < s->val->count ? most : s->val->count;
+	index = vq_alloc_array((size_t)now->batch, sizeof(*index));
+	for (int64_t i = 0; i < now->batch; i++)
+		index[i] = (uint32_t)i;
+	for (int f = 0; f < s->val->fields; f++) {
+		data[f] = vq_alloc_array((size_t)now->batch, vq_type_bytes(&s->val->field[f].type));
+		s->val->kind->gather(s->val, f, index, now->batch, data[f]);
+	}
+	free(index);
+	vq_trainer_bind(s->eval, s->val, (const void *const *)data);
+	vq_plan_run(s->eval, s->r->seed, (uint64_t)s->step);
+	now->image = image >= 0 && s->val->field[image].type.shape.rank == 3 ? data[image] : NULL;
+}
+
+static void
+label_of(const struct vq_trainer *s, enum vq_show_when when, char label[32])
+{
+	bool epoch = when == VQ_SHOW_EPOCH && s->step % s->per_epoch == 0;
+
+	if (when == VQ_SHOW_STOPPED)
+		snprintf(label, 32, "stopped");
+	else
+		vq_moment_label(label, epoch, epoch ? s->step / s->per_epoch : s->step);
+}
+
+int
+vq_trainer_show(struct vq_trainer *s, enum vq_show_when when, bool end)
+{
+	struct vq_showing now = { .when = when, .end = end };
+	void *data[VQ_MAX_FIELDS] = { NULL };
+	int error = 0;
+
+	if (s->t->shows == 0 || s->eval == NULL)
+		return 0;
+	label_of(s, when, now.label);
+	run_first(s, &now, data);
+	for (const struct vq_show_kind *k = vq_show_kinds; k->name && error == 0; k++) {
+		const struct vq_show *shown[VQ_MAX_SHOWN];
+		int n = 0;
+
+		for (int i = 0; i < s->t->shows; i++)
+			if (s->t->show[i].kind == k)
+				shown[n++] = &s->t->show[i];
+		if (n > 0 && (end || !k->at_end))
+			error = k->draw(s, &now, shown, n);
+	}
+	for (int f = 0; f < s->val->fields; f++)
+		free(data[f]);
+	return error;
+}
