@@ -8,8 +8,7 @@ static const char *const files10[] = { "cifar10.tar", "cifar10-jpeg.tar", "cifar
 static const char *const files100[] = { "cifar100.tar", "cifar100-jpeg.tar", "cifar100-png.tar", NULL };
 
 #define LAYOUT "train/CLASS/FILE and test/CLASS/FILE, JPEG or PNG"
-#define CIFAR_KIND .missing = vq_pictures_missing, .open = vq_pictures_open, .gather = vq_images_gather, \
-	.close = vq_images_close
+#define CIFAR_KIND .missing = vq_pictures_missing, .open = vq_pictures_open, VQ_IMAGES_KIND
 
 extern const struct vq_source_kind vq_source_cifar10, vq_source_cifar100;
 

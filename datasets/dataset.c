@@ -30,6 +30,12 @@ static const char *const also_split[] = { "subset", "part", NULL };
 static const char *const also_batch[] = { "batch_size", "batchsize", "bs", NULL };
 static const char *const also_limit[] = { "count", "max", "samples", "take", "n", NULL };
 static const char *const also_skip[] = { "offset", "start", "drop", NULL };
+static const char *const also_size[] = { "resize", "image_size", "resolution", "shape", NULL };
+static const char *const also_interpolation[] = { "filter", "resample", "method", "antialias", NULL };
+static const char *const interpolations[] = { "bilinear", "bicubic", "box", NULL };
+static const char *const also_channels[] = { "mode", "color", "colour", "grayscale", "grey", NULL };
+static const char *const also_crop[] = { "random_crop", "padding", "pad", NULL };
+static const char *const also_flip[] = { "horizontal_flip", "random_horizontal_flip", "hflip", "mirror", NULL };
 static const char *const also_bad[] = { "on_error", "errors", "corrupt", "unreadable", NULL };
 static const char *const bad_choices[] = { "fail", "skip", NULL };
 
@@ -47,6 +53,16 @@ const struct vq_param vq_data_params[] = {
 	  .doc = "use the first so many samples; 0: all" },
 	{ FIELD(skip), .kind = VQ_P_INT, .init = "0", .min = 0, .max = 1LL << 40, .also = also_skip,
 	  .doc = "leave out so many samples at the beginning" },
+	{ FIELD(size), .kind = VQ_P_INTS, .init = "[]", .min = 1, .max = 8192, .max_count = 2, .also = also_size,
+	  .doc = "pictures: height and width that the middle part of that aspect is brought to; [] leaves them as they are" },
+	{ FIELD(interpolation), .kind = VQ_P_ENUM, .init = "bilinear", .choices = interpolations, .also = also_interpolation,
+	  .doc = "pictures: the filter for size; each grows with the scale, so that nothing is aliased" },
+	{ FIELD(channels), .kind = VQ_P_INT, .init = "0", .min = 0, .max = 3, .also = also_channels,
+	  .doc = "pictures: 1 makes them grey (Rec. 601), 3 gives grey ones three channels; 0: as they are" },
+	{ FIELD(crop), .kind = VQ_P_INT, .init = "0", .min = 0, .max = 8192, .also = also_crop,
+	  .doc = "training: a random window of each picture's size, of the picture with so many black pixels around" },
+	{ FIELD(flip), .kind = VQ_P_BOOL, .init = "false", .also = also_flip,
+	  .doc = "training: each picture mirrored left to right or not, at random" },
 	{ FIELD(bad), .kind = VQ_P_ENUM, .init = "fail", .choices = bad_choices, .also = also_bad,
 	  .doc = "pictures that cannot be read: fail names them, skip leaves them out and says so" },
 	VQ_PARAMS_END
@@ -336,12 +352,17 @@ locate(const struct vq_data_spec *spec, struct vq_arena *a, const char **path, s
 	return k;
 }
 
-/* The spec with its defaults; false when it names no source. */
+/* The spec with its defaults; false when it names no source or asks for what there is not. */
 static bool
 complete(const struct vq_data_spec *spec, struct vq_data_spec *full, struct vq_diags *d)
 {
 	if (spec->source == NULL || spec->source[0] == '\0') {
 		vq_error(d, VQ_CONFIG, spec->at, "data: 'source' is missing");
+		return false;
+	}
+	if (spec->channels != 0 && spec->channels != 1 && spec->channels != 3) {
+		vq_error(d, VQ_CONFIG, spec->at, "data: channels must be 1 (grey), 3 (colour) or 0 (as they are), is %lld",
+		    (long long)spec->channels);
 		return false;
 	}
 	*full = *spec;

@@ -48,12 +48,22 @@ struct vq_data_spec {
 	double lo, hi;			/* image range; both 0: 0 to 1 */
 	int64_t limit;			/* first so many samples, 0: all */
 	int64_t skip;			/* leave out so many first */
+	struct vq_ints size;		/* height and width that pictures are brought to; count 1: both, 0: as they are */
+	int interpolation;		/* enum vq_interpolation */
+	int64_t channels;		/* 1 grey, 3 colour, 0: as they are */
+	int64_t crop;			/* training: pixels of padding that a random window is cut from */
+	bool flip;			/* training: mirrored at random */
 	int bad;			/* enum vq_bad: pictures that cannot be read */
 	const char *base;		/* a folder, or a file in it, that relative paths start from; or NULL */
 	const struct vq_range *at;	/* where the source is named, for errors; may be NULL */
 };
 /* source, split, batch, shuffle, limit, skip; who reads a `data:` map sets the rest. */
 extern const struct vq_param vq_data_params[];
+
+/* A pass of training over a set. */
+struct vq_pass {
+	uint64_t seed, epoch;
+};
 
 struct vq_source_kind {
 	const char *name;		/* "mnist" */
@@ -76,6 +86,10 @@ struct vq_source_kind {
 	    struct vq_diags *diags);
 	/* Field f of n samples (by index) into out, dense, converted. */
 	void (*gather)(const struct vq_dataset *d, int f, const uint32_t *index, int64_t n, void *out);
+	/* The same as a pass of training sees it: changed at random by (pass, index), the
+	 * same in whatever batch; NULL: as gather. */
+	void (*augmented)(const struct vq_dataset *d, int f, const uint32_t *index, int64_t n,
+	    const struct vq_pass *pass, void *out);
 	void (*close)(struct vq_dataset *d);
 };
 const struct vq_source_kind *const *vq_source_kinds(void);	/* NULL-terminated */
@@ -134,6 +148,8 @@ struct vq_fetch {
 struct vq_loader;
 struct vq_loader *vq_loader_new(const struct vq_dataset *d, int64_t batch, bool shuffle,
     bool keep_rest, uint64_t seed);
+/* From the next start on, samples are augmented as the spec of the set says. */
+void vq_loader_augment(struct vq_loader *l);
 void vq_loader_start(struct vq_loader *l, uint64_t epoch, int64_t first_batch);
 /* Pointers to the fields of the next batch, valid until the call after; returns
  * how many samples it holds, 0 at the end of the pass. */

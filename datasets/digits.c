@@ -302,6 +302,5 @@ const struct vq_source_kind vq_source_digits = {
 	.doc    = "drawn digits, 28x28 grey, made on the spot; 60,000 to train, 10,000 to test",
 	.layout = "no files",
 	.open   = open_digits,
-	.gather = vq_images_gather,
-	.close  = vq_images_close,
+	VQ_IMAGES_KIND
 };

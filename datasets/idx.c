@@ -430,7 +430,7 @@ open_fashion(struct vq_dataset *d, const struct vq_data_spec *spec, const char *
 	return open_folder(d, spec, folder, diags);
 }
 
-#define IDX_KIND .layout = FILES, .missing = missing, .gather = vq_images_gather, .close = vq_images_close
+#define IDX_KIND .layout = FILES, .missing = missing, VQ_IMAGES_KIND
 
 extern const struct vq_source_kind vq_source_mnist, vq_source_fashion_mnist, vq_source_idx_folder;
 

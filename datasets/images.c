@@ -1,19 +1,28 @@
 /*
- * images -- labelled 8-bit pictures of one size, kept in memory
+ * images -- labelled pictures of one size, kept in memory
  */
 #include "datasets/images.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "datasets/resize.h"
+#include "engine/rng.h"
+#include "engine/threads.h"
 
 struct images {
-	uint8_t *pixels;		/* owned: the whole split */
+	uint8_t *pixels;		/* owned: the whole split, this or values */
+	float *values;
 	int32_t *labels;
 	const char **class_name;
-	const uint8_t *pixel;		/* the part in use */
-	const int32_t *label;
-	int64_t size;			/* values of one picture */
+	int64_t first;			/* of the part in use */
+	int64_t h, w, c, label_width;
+	int64_t crop;			/* pixels of padding that a random window is cut from */
+	bool flip;
 	float value[256];		/* what a byte is delivered as */
+	float pad;			/* around a picture */
 };
 
 enum { IMAGE, LABEL };
@@ -70,66 +79,247 @@ vq_images_part(const struct vq_dataset *d, const struct vq_data_spec *spec, int6
 	return spec->limit > 0 && spec->limit < n ? spec->limit : n;
 }
 
+/* Of the values themselves. */
+static double
+variance_of_values(const float *x, int64_t n)
+{
+	double mean = 0, sum = 0;
+
+	for (int64_t i = 0; i < n; i++)
+		mean += x[i];
+	mean /= (double)n;
+	for (int64_t i = 0; i < n; i++)
+		sum += (x[i] - mean) * (x[i] - mean);
+	return sum / (double)n;
+}
+
+/* --- sizes ------------------------------------------------------------------- */
+
+int
+vq_images_size(const struct vq_data_spec *spec, const char *path, int64_t *h, int64_t *w, int64_t *c,
+    struct vq_diags *diags)
+{
+	const struct vq_ints *size = &spec->size;
+
+	if (size->count > 0) {
+		*h = size->v[0];
+		*w = size->v[size->count > 1];
+	}
+	if (spec->channels == 0 || spec->channels == *c)
+		return 0;
+	if (*c != 1 && *c != 3) {
+		vq_error(diags, VQ_DATA, spec->at, "%s: pictures of %lld channels cannot be made pictures of %lld; those of 1 "
+		    "and 3 can", path, (long long)*c, (long long)spec->channels);
+		return -1;
+	}
+	*c = spec->channels;
+	return 0;
+}
+
+int
+vq_images_fit(const struct vq_data_spec *spec, const char *path, int64_t n, int64_t h, int64_t w, int64_t bytes,
+    struct vq_diags *diags)
+{
+	int64_t have = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+
+	if (n <= have / bytes)
+		return 0;
+	vq_help(vq_error(diags, VQ_DATA, spec->at, "%s: %lld pictures of %lld x %lld take %.3g GB, more than the memory of "
+	    "this machine (%.3g GB)", path, (long long)n, (long long)h, (long long)w, (double)n * (double)bytes / 1e9,
+	    (double)have / 1e9), "size: [HEIGHT, WIDTH] makes them smaller, limit: N takes the first N of them");
+	return -1;
+}
+
+/* Numbers of one label. */
+static int64_t
+each_label(const struct images *m)
+{
+	return m->label_width > 0 ? m->label_width : 1;
+}
+
+/* Pictures m->first and the next n, brought to h x w x c; they are the only ones then. */
+static void
+resize(struct images *m, const struct vq_data_spec *spec, int64_t n, int64_t h, int64_t w, int64_t c)
+{
+	int64_t from = m->h * m->w * m->c, to = h * w * c, first = m->first;
+	bool scale = spec->size.count > 0;
+	uint8_t *pixels = m->pixels != NULL ? vq_alloc_array((size_t)n, (size_t)to) : NULL;
+	float *values = m->values != NULL ? vq_alloc_array((size_t)n, (size_t)to * sizeof(*values)) : NULL;
+
+#pragma omp parallel num_threads(vq_threads())
+	{
+		struct vq_resizer *r = vq_resizer_new(scale ? h : 0, scale ? w : 0, c, spec->interpolation);
+
+#pragma omp for schedule(static)
+		for (int64_t i = 0; i < n; i++)
+			if (pixels != NULL)
+				vq_resize_u8(r, m->pixels + (first + i) * from, m->h, m->w, m->c, pixels + i * to);
+			else
+				vq_resize_f32(r, m->values + (first + i) * from, m->h, m->w, m->c, values + i * to);
+		vq_resizer_free(r);
+	}
+	free(m->pixels);
+	free(m->values);
+	m->pixels = pixels;
+	m->values = values;
+	if (m->labels != NULL)
+		memmove(m->labels, m->labels + first * each_label(m), (size_t)(n * each_label(m)) * sizeof(*m->labels));
+	m->first = 0;
+	m->h = h;
+	m->w = w;
+	m->c = c;
+}
+
+/* --- opening ----------------------------------------------------------------- */
+
+static void
+set_fields(struct vq_dataset *d, const struct images *m)
+{
+	d->field[IMAGE].name = "image";
+	d->field[IMAGE].type = vq_type_of(VQ_F32, 3, (const int64_t[]){ m->h, m->w, m->c });
+	d->fields = 1;
+	if (m->labels == NULL)
+		return;
+	d->field[LABEL].name = "label";
+	d->field[LABEL].type = vq_type_of(VQ_I32, m->label_width > 0, &m->label_width);
+	d->fields = 2;
+}
+
+/* Size, channels and augmentation. */
+static int
+prepare(struct images *m, const struct vq_dataset *d, const struct vq_data_spec *spec, int64_t count,
+    struct vq_diags *diags)
+{
+	int64_t h = m->h, w = m->w, c = m->c;
+
+	if (vq_images_size(spec, d->where, &h, &w, &c, diags) < 0)
+		return -1;
+	if (h != m->h || w != m->w || c != m->c) {
+		int64_t bytes = h * w * c * (m->pixels != NULL ? 1 : (int64_t)sizeof(float));
+
+		if (vq_images_fit(spec, d->where, count, h, w, bytes, diags) < 0)
+			return -1;
+		resize(m, spec, count, h, w, c);
+	}
+	if (spec->crop >= h || spec->crop >= w) {
+		vq_error(diags, VQ_CONFIG, spec->at, "data: crop = %lld is as large as the pictures, %lld x %lld",
+		    (long long)spec->crop, (long long)h, (long long)w);
+		return -1;
+	}
+	m->crop = spec->crop;
+	m->flip = spec->flip;
+	for (int u = 0; u < 256; u++)
+		m->value[u] = (float)(spec->lo + (spec->hi - spec->lo) * u / 255);
+	m->pad = (float)spec->lo;
+	return 0;
+}
+
 int
 vq_images_open(struct vq_dataset *d, const struct vq_data_spec *spec,
     const struct vq_raw_images *raw, struct vq_diags *diags)
 {
-	int64_t first, count = vq_images_part(d, spec, raw->n, &first, diags);
-
-	if (count < 0) {
-		free(raw->pixels);
-		free(raw->labels);
-		free(raw->class_name);
-		return -1;
-	}
-
 	struct images *m = vq_alloc(sizeof(*m));
+	int64_t count;
 
+	/* From here on close gives it back, after errors too. */
+	d->own = m;
 	m->pixels = raw->pixels;
+	m->values = raw->values;
 	m->labels = raw->labels;
+	m->label_width = raw->label_width;
 	m->class_name = raw->class_name;
 	if (raw->class_name != NULL)
 		d->class_name = raw->class_name;
-	m->size = raw->h * raw->w * raw->c;
-	m->pixel = m->pixels + first * m->size;
-	m->label = m->labels + first;
-	for (int u = 0; u < 256; u++)
-		m->value[u] = (float)(spec->lo + (spec->hi - spec->lo) * u / 255);
+	m->h = raw->h;
+	m->w = raw->w;
+	m->c = raw->c;
+	count = vq_images_part(d, spec, raw->n, &m->first, diags);
+	if (count < 0 || prepare(m, d, spec, count, diags) < 0)
+		return -1;
 
-	d->own = m;
+	int64_t size = m->h * m->w * m->c;
+
 	d->count = count;
-	d->field[IMAGE].name = "image";
-	d->field[IMAGE].type = vq_type_of(VQ_F32, 3, (const int64_t[]){ raw->h, raw->w, raw->c });
-	d->field[LABEL].name = "label";
-	d->field[LABEL].type = vq_type_of(VQ_I32, 0, NULL);
-	d->fields = 2;
+	set_fields(d, m);
 	d->classes = raw->classes;
 	d->lo = spec->lo;
 	d->hi = spec->hi;
-	d->variance = variance_of(m->pixel, count * m->size, spec->lo, spec->hi);
+	d->variance = m->pixels != NULL ? variance_of(m->pixels + m->first * size, count * size, spec->lo, spec->hi) :
+	    variance_of_values(m->values + m->first * size, count * size);
 	return 0;
+}
+
+/* --- gathering --------------------------------------------------------------- */
+
+static void
+gather_labels(const struct images *m, const uint32_t *index, int64_t n, int32_t *out)
+{
+	int64_t each = each_label(m);
+
+	for (int64_t i = 0; i < n; i++)
+		memcpy(out + i * each, m->labels + (m->first + index[i]) * each, (size_t)each * sizeof(*out));
 }
 
 void
 vq_images_gather(const struct vq_dataset *d, int f, const uint32_t *index, int64_t n, void *out)
 {
 	const struct images *m = d->own;
-
-	if (f == LABEL) {
-		int32_t *y = out;
-
-		for (int64_t i = 0; i < n; i++)
-			y[i] = m->label[index[i]];
-		return;
-	}
-
+	int64_t size = m->h * m->w * m->c;
 	float *x = out;
 
-	for (int64_t i = 0; i < n; i++) {
-		const uint8_t *u = m->pixel + index[i] * m->size;
+	if (f == LABEL) {
+		gather_labels(m, index, n, out);
+		return;
+	}
+	for (int64_t i = 0; i < n; i++, x += size) {
+		int64_t from = (m->first + index[i]) * size;
 
-		for (int64_t k = 0; k < m->size; k++)
-			*x++ = m->value[u[k]];
+		if (m->values != NULL)
+			memcpy(x, m->values + from, (size_t)size * sizeof(*x));
+		for (int64_t k = 0; m->pixels != NULL && k < size; k++)
+			x[k] = m->value[m->pixels[from + k]];
+	}
+}
+
+/* A picture seen through a window of its size that is moved down by dy and right by
+ * dx, mirrored where flip; m->pad shows beyond its edges. */
+static void
+through_window(const struct images *m, int64_t sample, int64_t dy, int64_t dx, bool flip, float *out)
+{
+	int64_t at = sample * m->h * m->w * m->c;
+
+	for (int64_t y = 0; y < m->h; y++)
+		for (int64_t x = 0; x < m->w; x++) {
+			int64_t sy = y + dy, sx = (flip ? m->w - 1 - x : x) + dx;
+			bool in = sy >= 0 && sy < m->h && sx >= 0 && sx < m->w;
+			int64_t from = at + (sy * m->w + sx) * m->c;
+
+			for (int64_t k = 0; k < m->c; k++)
+				*out++ = !in ? m->pad : m->values != NULL ? m->values[from + k] :
+				    m->value[m->pixels[from + k]];
+		}
+}
+
+void
+vq_images_augmented(const struct vq_dataset *d, int f, const uint32_t *index, int64_t n,
+    const struct vq_pass *pass, void *out)
+{
+	const struct images *m = d->own;
+	const struct vq_rng_key key = { pass->seed, vq_hash_str("augment"), pass->epoch };
+	int64_t size = m->h * m->w * m->c;
+	uint64_t places = 2 * (uint64_t)m->crop + 1;
+	float *x = out;
+
+	if (f == LABEL || (m->crop == 0 && !m->flip)) {
+		vq_images_gather(d, f, index, n, out);
+		return;
+	}
+	for (int64_t i = 0; i < n; i++, x += size) {
+		uint64_t draw = 4 * (uint64_t)index[i];
+		int64_t dy = (int64_t)vq_rng_below(&key, draw, places) - m->crop;
+		int64_t dx = (int64_t)vq_rng_below(&key, draw + 1, places) - m->crop;
+
+		through_window(m, m->first + index[i], dy, dx, m->flip && vq_rng_below(&key, draw + 2, 2), x);
 	}
 }
 
@@ -141,6 +331,7 @@ vq_images_close(struct vq_dataset *d)
 	if (m == NULL)
 		return;
 	free(m->pixels);
+	free(m->values);
 	free(m->labels);
 	free(m->class_name);
 	free(m);

@@ -1,9 +1,9 @@
 /*
- * images -- labelled 8-bit pictures of one size, kept in memory
+ * images -- labelled pictures of one size, kept in memory
  *
- * What the readers (idx, ...) and generators (digits) of small pictures share:
- * cutting out the part that the stage asked for, the exact variance, and
- * gathering with the range applied.
+ * What the readers (idx, pictures, ...) and generators (digits) share: cutting out
+ * the part that the stage asked for, its size and channels, the exact variance, and
+ * gathering with the range applied, augmented where training asks for it.
  */
 #ifndef VQ_DATASETS_IMAGES_H
 #define VQ_DATASETS_IMAGES_H
@@ -12,9 +12,11 @@
 
 /* A split as it was read: n pictures [h, w, c] and n labels. */
 struct vq_raw_images {
-	uint8_t *pixels;
-	int32_t *labels;
+	uint8_t *pixels;		/* this, or values */
+	float *values;			/* delivered as they are: the range is not applied */
+	int32_t *labels;		/* [n, label_width], or NULL: there are none */
 	int64_t n, h, w, c;
+	int64_t label_width;		/* of a label that is a vector; 0: a number */
 	int classes;
 	const char **class_name;	/* one piece of memory, or NULL */
 };
@@ -23,12 +25,24 @@ struct vq_raw_images {
  * (nothing left, or a range that is empty). */
 int64_t vq_images_part(const struct vq_dataset *d, const struct vq_data_spec *spec, int64_t n,
     int64_t *first, struct vq_diags *diags);
+/* The sizes of pictures after what the spec asks for (h, w, c: as they are, replaced);
+ * -1 after an error (channels that cannot be had). */
+int vq_images_size(const struct vq_data_spec *spec, const char *path, int64_t *h, int64_t *w, int64_t *c,
+    struct vq_diags *diags);
+/* Whether n pictures of that many bytes fit into this machine; -1 after an error. */
+int vq_images_fit(const struct vq_data_spec *spec, const char *path, int64_t n, int64_t h, int64_t w, int64_t bytes,
+    struct vq_diags *diags);
 
-/* Makes d a dataset of the part that the spec asks for, with the fields image and
- * label.  Takes pixels, labels and names over, also on error. */
+/* Makes d a dataset of the part, the size and the channels that the spec asks for, with the
+ * fields image and label.  Takes what raw points to over, also on error. */
 int vq_images_open(struct vq_dataset *d, const struct vq_data_spec *spec,
     const struct vq_raw_images *raw, struct vq_diags *diags);
 void vq_images_gather(const struct vq_dataset *d, int f, const uint32_t *index, int64_t n, void *out);
+void vq_images_augmented(const struct vq_dataset *d, int f, const uint32_t *index, int64_t n,
+    const struct vq_pass *pass, void *out);
 void vq_images_close(struct vq_dataset *d);
+
+/* What a source kind of such pictures has in common with the others. */
+#define VQ_IMAGES_KIND .gather = vq_images_gather, .augmented = vq_images_augmented, .close = vq_images_close
 
 #endif

@@ -20,7 +20,7 @@ struct buffer {
 struct vq_loader {
 	const struct vq_dataset *data;
 	int64_t batch, batches;		/* samples in a batch, batches in a pass */
-	bool shuffle;
+	bool shuffle, augment;
 	uint64_t seed;
 	uint32_t *order;		/* of the pass at hand; the filler's alone */
 	bool ordered;
@@ -56,8 +56,14 @@ gather(struct vq_loader *l, struct buffer *b, int64_t batch)
 		l->ordered = true;
 	}
 	b->samples = d->count - from < l->batch ? d->count - from : l->batch;
-	for (int f = 0; f < d->fields; f++)
-		d->kind->gather(d, f, l->order + from, b->samples, b->field[f]);
+	for (int f = 0; f < d->fields; f++) {
+		const struct vq_pass pass = { l->seed, l->epoch };
+
+		if (l->augment)
+			d->kind->augmented(d, f, l->order + from, b->samples, &pass, b->field[f]);
+		else
+			d->kind->gather(d, f, l->order + from, b->samples, b->field[f]);
+	}
 }
 
 static bool
@@ -127,6 +133,12 @@ vq_loader_new(const struct vq_dataset *d, int64_t batch, bool shuffle, bool keep
 	pthread_cond_init(&l->changed, NULL);
 	l->threaded = pthread_create(&l->thread, NULL, work, l) == 0;
 	return l;
+}
+
+void
+vq_loader_augment(struct vq_loader *l)
+{
+	l->augment = l->data->kind->augmented != NULL;
 }
 
 void

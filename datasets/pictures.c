@@ -16,6 +16,7 @@
 #include "datasets/images.h"
 #include "datasets/picture.h"
 #include "datasets/picture_files.h"
+#include "datasets/resize.h"
 #include "engine/threads.h"
 
 enum { BAD_SHOWN = 10 };
@@ -25,7 +26,8 @@ struct work {
 	const struct vq_data_spec *spec;
 	struct vq_picture_files list;
 	int64_t first, n;		/* the part of the list that is wanted */
-	int64_t h, w, c;		/* of all pictures */
+	int64_t h, w, c;		/* of all pictures, as they come out */
+	bool any_size, any_colour;	/* the spec says which: they need not be alike */
 	uint8_t *pixels;
 	char **bad;			/* why sample i cannot be read, or NULL */
 	struct vq_diags *diags;
@@ -48,47 +50,44 @@ report_none(const struct work *k, const char *reasons)
 	}
 }
 
-/* Of the first picture that can be read. */
+/* Of the first picture that can be read, and what the spec makes of it. */
 static int
 find_size(struct work *k)
 {
+	struct vq_picture_reader *r = vq_picture_reader_new(&k->list, k->first, k->n, k->diags);
 	struct vq_decoder *decoder = vq_decoder_new();
+	struct vq_text bad = { 0 };
+	struct vq_picture p = { 0 };
 	uint8_t *bytes = NULL;
 	size_t cap = 0, size;
 	char why[VQ_WHY];
-	struct vq_text bad = { 0 };
 	int64_t index = 0, tried = 0;
-	struct vq_picture_reader *r = vq_picture_reader_new(&k->list, k->first, k->n, k->diags);
 
-	while (k->h == 0 && vq_picture_reader_next(r, &index, &bytes, &cap, &size, why) > 0) {
-		struct vq_picture p;
-
+	while (k->c == 0 && vq_picture_reader_next(r, &index, &bytes, &cap, &size, why) > 0) {
 		if (why[0] == '\0' && vq_picture_head(decoder, bytes, size, &p, why) == 0)
 			k->h = p.h, k->w = p.w, k->c = p.c;
 		else if (tried++ < BAD_SHOWN)
 			vq_text_add(&bad, "%s %s\n", k->list.file[index].name, why);
 	}
-	if (vq_picture_reader_end(r) == 0 && k->h == 0)
+	if (vq_picture_reader_end(r) == 0 && k->c == 0)
 		report_none(k, bad.s);
 	vq_text_free(&bad);
 	free(bytes);
 	vq_decoder_free(decoder);
-	return k->h > 0 ? 0 : -1;
+	if (k->c == 0)
+		return -1;
+	k->any_size = k->spec->size.count > 0;
+	k->any_colour = k->spec->channels > 0;
+	return vq_images_size(k->spec, k->list.path, &k->h, &k->w, &k->c, k->diags);
 }
 
 static int
 make_room(struct work *k)
 {
-	int64_t each = k->h * k->w * k->c, have = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+	int64_t each = k->h * k->w * k->c;
 
-	if (k->n > have / each) {
-		struct vq_diag *e = vq_error(k->diags, VQ_DATA, k->spec->at, "%s: %lld pictures of %lld x %lld take %.3g GB, "
-		    "more than the memory of this machine (%.3g GB)", k->list.path, (long long)k->n, (long long)k->h,
-		    (long long)k->w, (double)k->n * (double)each / 1e9, (double)have / 1e9);
-
-		vq_help(e, "limit: N takes the first N of them");
+	if (vq_images_fit(k->spec, k->list.path, k->n, k->h, k->w, each, k->diags) < 0)
 		return -1;
-	}
 	k->pixels = vq_alloc((size_t)(k->n * each));
 	k->bad = vq_alloc_array((size_t)k->n, sizeof(*k->bad));
 	return 0;
@@ -99,12 +98,12 @@ make_room(struct work *k)
 static bool
 fits(const struct work *k, const struct vq_picture *p, char why[VQ_WHY])
 {
-	if (p->h != k->h || p->w != k->w)
-		snprintf(why, VQ_WHY, "is %lld x %lld, where the first is %lld x %lld", (long long)p->h, (long long)p->w,
-		    (long long)k->h, (long long)k->w);
-	else if (p->c != k->c)
-		snprintf(why, VQ_WHY, "is %s, where the first is %s", p->c == 1 ? "grey" : "in colour",
-		    k->c == 1 ? "grey" : "in colour");
+	if (!k->any_size && (p->h != k->h || p->w != k->w))
+		snprintf(why, VQ_WHY, "is %lld x %lld, where the first is %lld x %lld (size: [H, W] makes them alike)",
+		    (long long)p->h, (long long)p->w, (long long)k->h, (long long)k->w);
+	else if (!k->any_colour && p->c != k->c)
+		snprintf(why, VQ_WHY, "is %s, where the first is %s (channels: makes them alike)",
+		    p->c == 1 ? "grey" : "in colour", k->c == 1 ? "grey" : "in colour");
 	else
 		return true;
 	return false;
@@ -113,6 +112,8 @@ fits(const struct work *k, const struct vq_picture *p, char why[VQ_WHY])
 static void
 decode_some(struct work *k, struct vq_picture_reader *r)
 {
+	struct vq_resizer *resizer = vq_resizer_new(k->any_size ? k->h : 0, k->any_size ? k->w : 0, k->c,
+	    k->spec->interpolation);
 	struct vq_decoder *decoder = vq_decoder_new();
 	uint8_t *bytes = NULL;
 	size_t cap = 0, size, each = (size_t)(k->h * k->w * k->c);
@@ -124,12 +125,13 @@ decode_some(struct work *k, struct vq_picture_reader *r)
 		int64_t i = index - k->first;
 
 		if (why[0] == '\0' && vq_picture_decode(decoder, bytes, size, &p, why) == 0 && fits(k, &p, why))
-			memcpy(k->pixels + (size_t)i * each, p.pixel, each);
+			vq_resize_u8(resizer, p.pixel, p.h, p.w, p.c, k->pixels + (size_t)i * each);
 		else
 			k->bad[i] = vq_strdup(why);
 	}
 	free(bytes);
 	vq_decoder_free(decoder);
+	vq_resizer_free(resizer);
 }
 
 static int
@@ -272,7 +274,7 @@ vq_pictures_open(struct vq_dataset *d, const struct vq_data_spec *spec, const ch
 	free(k.bad);
 	free(k.pixels);
 	vq_picture_files_free(&k.list);
-	/* Only the part was read. */
+	/* Only the part was read, in the size and the channels that are wanted. */
 	whole.skip = whole.limit = 0;
 	return rc < 0 ? -1 : vq_images_open(d, &whole, &raw, diags);
 }
@@ -332,6 +334,5 @@ const struct vq_source_kind vq_source_pictures = {
 	.missing = vq_pictures_missing,
 	.has     = vq_picture_files_has,
 	.open    = vq_pictures_open,
-	.gather  = vq_images_gather,
-	.close   = vq_images_close,
+	VQ_IMAGES_KIND
 };

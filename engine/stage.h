@@ -90,6 +90,8 @@ struct vq_train {
 /* Reads a `data:` map; -1 after errors. */
 int vq_data_read(const struct vq_model *m, const struct vq_tree *tree, struct vq_data_spec *spec,
     struct vq_diags *d);
+/* Data that is not trained on is not augmented: -1 after an error where it asks for that. */
+int vq_data_plain(const struct vq_tree *tree, const struct vq_data_spec *spec, struct vq_diags *d);
 /* Reads `report` and `codes` of a stage, where there; -1 after errors. */
 int vq_reports_read(const struct vq_model *m, const struct vq_tree *stage, struct vq_train *t,
     struct vq_diags *d);

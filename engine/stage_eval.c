@@ -30,7 +30,7 @@ read_stage(const struct vq_stage_run *r, int stage, const struct vq_param *param
 		vq_error(d, VQ_CONFIG, &tree->at, "stage %s needs data", t->name);
 		return -1;
 	}
-	if (vq_data_read(r->model, data, &t->validate, d) < 0)
+	if (vq_data_read(r->model, data, &t->validate, d) < 0 || vq_data_plain(data, &t->validate, d) < 0)
 		return -1;
 	t->data = t->validate;
 	return vq_reports_read(r->model, tree, t, d);

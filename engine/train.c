@@ -62,6 +62,7 @@ open_loader(struct vq_trainer *s)
 		return -1;
 	}
 	s->loader = vq_loader_new(s->data, s->t->data.batch, s->t->data.shuffle, false, s->r->seed);
+	vq_loader_augment(s->loader);
 	s->per_epoch = vq_loader_batches(s->loader);
 	s->steps = s->t->steps > 0 ? s->t->steps : s->t->epochs * s->per_epoch;
 	return 0;

@@ -255,6 +255,19 @@ vq_data_read(const struct vq_model *m, const struct vq_tree *tree, struct vq_dat
 	return error;
 }
 
+int
+vq_data_plain(const struct vq_tree *tree, const struct vq_data_spec *spec, struct vq_diags *d)
+{
+	const char *key = spec->crop > 0 ? "crop" : spec->flip ? "flip" : NULL;
+	const struct vq_tree *at = key ? vq_tree_get(tree, key) : NULL;
+
+	if (key == NULL)
+		return 0;
+	vq_help(vq_error(d, VQ_CONFIG, at ? &at->at : &tree->at, "%s changes pictures at random, for training; this data is "
+	    "only looked at", key), "leave %s out here", key);
+	return -1;
+}
+
 static int
 read_codes(const struct vq_model *m, const struct vq_tree *t, struct vq_train *out, struct vq_diags *d)
 {
@@ -336,7 +349,7 @@ read_validate(const struct vq_model *m, const struct vq_tree *t, struct vq_train
 		vq_error(d, VQ_CONFIG, &t->at, "validate needs data");
 		return -1;
 	}
-	if (vq_data_read(m, data, &out->validate, d) < 0)
+	if (vq_data_read(m, data, &out->validate, d) < 0 || vq_data_plain(data, &out->validate, d) < 0)
 		return -1;
 	if (vq_tree_get(data, "batch") == NULL)
 		out->validate.batch = out->data.batch;

@@ -503,6 +503,43 @@ START_TEST(pictures_that_differ)
 }
 END_TEST
 
+/* With a size and channels to bring them to, they are a set. */
+START_TEST(pictures_made_alike)
+{
+	struct vq_data_spec s = spec_of("./set");
+	struct vq_dataset *d;
+	struct vq_diags diags = { 0 };
+	struct vq_type t;
+	char *path = vq_asprintf("%s/tests/fixtures/fit-bilinear-13x9.npy", VQ_SRCDIR);
+	uint8_t *expected;
+	float x[13 * 9 * 3];
+	uint32_t index = 0;
+
+	put_fixture("set/train/a/1.png", "rgb.png");
+	put_fixture("set/train/b/2.jpg", "grey.jpg");
+	put_grey("set/train/c/3.png", 1);
+	s.size = (struct vq_ints){ 2, { 13, 9 } };
+	refuses(&s, VQ_DATA, "train/b/2.jpg is grey");
+	s.channels = 3;
+	d = open_whole(&s);
+	ck_assert_int_eq(vq_npy_read(path, &t, (void **)&expected, &diags), 0);
+	d->kind->gather(d, 0, &index, 1, x);
+	for (int i = 0; i < 13 * 9 * 3; i++)
+		ck_assert_int_eq(lroundf(x[i] * 255), expected[i]);
+	index = 2;
+	d->kind->gather(d, 0, &index, 1, x);
+	for (int i = 0; i < 13 * 9 * 3; i++)
+		ck_assert_int_eq(lroundf(x[i] * 255), 1);
+	vq_dataset_close(d);
+	s.channels = 1;
+	d = open_whole(&s);
+	ck_assert_int_eq(vq_shape_count(&d->field[0].type.shape), 13 * 9);
+	vq_dataset_close(d);
+	free(expected);
+	free(path);
+}
+END_TEST
+
 START_TEST(folders_that_do_not_fit)
 {
 	struct vq_data_spec s = spec_of("./set");
@@ -697,6 +734,7 @@ main(void)
 	tcase_add_test(t, bad_pictures);
 	tcase_add_test(t, ten_bad_ones_are_named);
 	tcase_add_test(t, pictures_that_differ);
+	tcase_add_test(t, pictures_made_alike);
 	tcase_add_test(t, folders_that_do_not_fit);
 	tcase_add_test(t, archive_is_as_the_folder);
 	tcase_add_test(t, hostile_names);

@@ -41,7 +41,7 @@ stages:
     do: train
     graph: autoencode
     updates: [{minimize: loss, optimizer: {adam: {lr: 1e-3}}, schedule: {cosine: {warmup: 4}}, clip: 1.0}]
-    data: {source: digits, split: train, batch: 32, shuffle: true, limit: 320}
+    data: {source: digits, split: train, batch: 32, shuffle: true, limit: 320, crop: 2, flip: true}
     epochs: 3
     average: 0.9
     log_every: 4

@@ -1,0 +1,66 @@
+#!/bin/sh
+# Pictures as data: trained on, brought to the size of the model, left out or refused where they cannot be read.
+. "${srcdir:-.}/tests/cli/harness.sh"
+. "$src/tests/cli/models.sh"
+fixtures=$src/tests/fixtures
+
+mkdir -p photos/train/plain photos/train/round photos/test/plain
+for i in 1 2 3 4 5 6 7 8; do
+	cp "$fixtures/rgb.jpg" "photos/train/plain/$i.jpg"
+	cp "$fixtures/palette.png" "photos/train/round/$i.png"
+	cp "$fixtures/grey.jpg" "photos/test/plain/$i.jpg"
+done
+
+run 0 data verify ./photos
+out "./photos:train  16 samples, image f32[13, 18, 3], 2 classes"
+out "./photos:test  8 samples, image f32[13, 18, 1], 2 classes"
+
+train() {	# code data-keys [validate's data-keys]
+	code=$1
+	run "$code" run tiny.yaml --max-steps 2 "stages.tok.data={source: ./photos, batch: 4, $2}" \
+	    "stages.tok.validate={data: {source: ./photos, split: test, ${3-size: 28}}}"
+}
+train 3 "size: 28"
+err "image"
+train 0 "size: 28, channels: 1, crop: 3, flip: true, range: [-1, 1], interpolation: bicubic"
+train 3 "size: [0, 28]"
+train 3 "size: 28, channels: 2"
+err "channels must be 1"
+train 3 "resize: 28"
+err "size"
+train 3 "interpolation: nearest"
+err "bilinear"
+
+# What is only looked at is not augmented.
+train 3 "size: 28, channels: 1" "size: 28, flip: true"
+err "flip changes pictures at random, for training"
+train 3 "size: 28, channels: 1" "size: 28, crop: 2"
+err "crop changes pictures at random, for training"
+
+# Pictures that cannot be read.
+printf 'not a picture' >photos/train/round/no.png
+train 4 "size: 28, channels: 1"
+err "train/round/no.png is neither JPEG nor PNG"
+err "1 of 17 pictures"
+train 0 "size: 28, channels: 1, bad: skip"
+err "left out 1 of 17 pictures that cannot be read: train/round/no.png"
+expect "the log says it too" grep -q "left out 1 of 17" runs/latest/log.txt
+train 3 "size: 28, bad: ignore"
+err "skip"
+run 4 data verify ./photos
+err "no.png"
+
+# The same as a tar, named as a set is.
+rm photos/train/round/no.png
+mkdir data
+(cd photos && tar -czf ../data/set.tar.gz .)
+run 0 data verify data/set.tar.gz
+out "16 samples, image f32[13, 18, 3], 2 classes"
+(cd photos && tar -cf ../data/cifar10.tar .)
+run 0 data list
+out "data/cifar10.tar: found"
+run 0 data verify cifar10
+out "data/cifar10.tar"
+run 4 data verify cifar100
+err "the data of 'cifar100' (train) is not on this machine"
+finish
