@@ -129,13 +129,13 @@ tridiagonalize(double *a, int64_t n, double *diagonal, double *off, double *tau)
 		tau[k] = reflect(v, m, &off[k + 1]);
 		if (tau[k] == 0)
 			continue;
-#pragma omp parallel for num_threads(vq_threads()) schedule(static) if (m > 64)
+#pragma omp parallel for num_threads(vq_threads()) schedule(static) if (m > 512)
 		for (int64_t i = 0; i < m; i++)
 			w[i] = tau[k] * dot(rest + i * n, v, m);
 		double half = tau[k] / 2 * dot(w, v, m);
 		for (int64_t i = 0; i < m; i++)
 			w[i] -= half * v[i];
-#pragma omp parallel for num_threads(vq_threads()) schedule(static) if (m > 64)
+#pragma omp parallel for num_threads(vq_threads()) schedule(static) if (m > 512)
 		for (int64_t i = 0; i < m; i++)
 			for (int64_t j = 0; j < m; j++)
 				rest[i * n + j] -= v[i] * w[j] + w[i] * v[j];
@@ -162,7 +162,7 @@ gather_reflections(double *a, int64_t n, const double *tau)
 		a[k * n + k] = 1;
 		if (tau[k] == 0)
 			continue;
-#pragma omp parallel for num_threads(vq_threads()) schedule(static) if (m > 64)
+#pragma omp parallel for num_threads(vq_threads()) schedule(static) if (m > 512)
 		for (int64_t i = 0; i < m; i++) {
 			double along = tau[k] * dot(rest + i * n, v, m);
 
@@ -185,9 +185,26 @@ rotate_rows(double *x, double *y, int64_t n, double c, double s)
 	}
 }
 
-/* One implicit QL step on rows l to m with the shift of Wilkinson. */
+/* The rotations (c, s) of rows i and i + 1, from to - 1 down to from, block by block of
+ * columns: a block stays near while all of them go over it. */
 static void
-ql_step(double *d, double *e, int64_t l, int64_t m, double *z, int64_t n)
+rotate(double *z, int64_t n, int64_t from, int64_t to, const double *c, const double *s)
+{
+	enum { COLUMNS = 64 };
+
+#pragma omp parallel for num_threads(vq_threads()) schedule(static) if ((to - from) * n > 1 << 18)
+	for (int64_t at = 0; at < n; at += COLUMNS) {
+		int64_t width = n - at < COLUMNS ? n - at : COLUMNS;
+
+		for (int64_t i = to - 1; i >= from; i--)
+			rotate_rows(z + i * n + at, z + (i + 1) * n + at, width, c[i], s[i]);
+	}
+}
+
+/* One implicit QL step on rows l to m with the shift of Wilkinson; its rotations are left in
+ * turn (c, then s), from the row that is returned on. */
+static int64_t
+ql_step(double *d, double *e, int64_t l, int64_t m, double *turn, int64_t n)
 {
 	double gap = (d[l + 1] - d[l]) / (2 * e[l]);
 	double g = d[m] - d[l] + e[l] / (gap + copysign(hypot(gap, 1), gap));
@@ -200,7 +217,7 @@ ql_step(double *d, double *e, int64_t l, int64_t m, double *z, int64_t n)
 		if (r == 0) {
 			d[i + 1] -= p;
 			e[m] = 0;
-			return;
+			return i + 1;
 		}
 		s = f / r;
 		c = g / r;
@@ -209,12 +226,13 @@ ql_step(double *d, double *e, int64_t l, int64_t m, double *z, int64_t n)
 		p = s * r;
 		d[i + 1] = g + p;
 		g = c * r - b;
-		if (z)
-			rotate_rows(z + i * n, z + (i + 1) * n, n, c, s);
+		turn[i] = c;
+		turn[n + i] = s;
 	}
 	d[l] -= p;
 	e[l] = g;
 	e[m] = 0;
+	return l;
 }
 
 /* Eigenvalues of a tridiagonal matrix (e[i] between i and i + 1), z's rows turned with it. */
@@ -222,20 +240,24 @@ static bool
 ql(double *d, double *e, int64_t n, double *z)
 {
 	enum { ROUNDS = 60 };
+	double *turn = vq_alloc_array((size_t)n, 2 * sizeof(*turn));
+	bool converged = true;
 
 	for (int64_t l = 0; l < n; l++)
-		for (int round = 0;; round++) {
+		for (int round = 0; converged; round++) {
 			int64_t m = l;
 
 			while (m + 1 < n && !(fabs(e[m]) <= 0x1p-53 * (fabs(d[m]) + fabs(d[m + 1]))))
 				m++;
 			if (m == l)
 				break;
-			if (round == ROUNDS)
-				return false;
-			ql_step(d, e, l, m, z, n);
+			converged = round < ROUNDS;
+			int64_t from = ql_step(d, e, l, m, turn, n);
+			if (z)
+				rotate(z, n, from, m, turn, turn + n);
 		}
-	return true;
+	free(turn);
+	return converged;
 }
 
 static void
