@@ -32,7 +32,9 @@ static const char model[] =
     "      - {end: {code: code, token: 99}, as: ended}\n"
     "      - {corrupt: {code: code, keep: 0.75, codes: 7}, as: corrupted}\n"
     "      - {corrupt: {code: code, keep: 1, codes: 7}, as: whole}\n"
-    "    out: [started, labelled, ended, corrupted, whole]\n"
+    "      - {drop_class: {label: label, share: 0.5, classes: 10}, as: class}\n"
+    "      - {drop_class: {label: label, share: 0, classes: 10}, as: all_classes}\n"
+    "    out: [started, labelled, ended, corrupted, whole, class, all_classes]\n"
     "  logits:\n"
     "    in:\n"
     "      code: i32[n, t]\n"
@@ -118,6 +120,30 @@ START_TEST(test_starts_and_ends)
 			ck_assert(j == 0 || labelled[i * t + j] == code[i * t + j - 1]);
 		}
 	}
+	vq_plan_free(p);
+}
+END_TEST
+
+/* A label stays or becomes the class that stands for none. */
+START_TEST(test_dropped_classes)
+{
+	struct vq_plan *p = plan("tokens", true, N, T);
+	int dropped = 0;
+
+	vq_plan_run(p, 1, 0);
+	const int32_t *y = output(p, "class", N);
+	for (int i = 0; i < N; i++) {
+		ck_assert(y[i] == label[i] || y[i] == 10);
+		dropped += y[i] == 10;
+	}
+	ck_assert_int_gt(dropped, N / 4);
+	ck_assert_int_lt(dropped, N * 3 / 4);
+	ck_assert_mem_eq(output(p, "all_classes", N), label, sizeof(label));
+	vq_plan_free(p);
+
+	p = plan("tokens", false, N, T);
+	vq_plan_run(p, 1, 0);
+	ck_assert_mem_eq(output(p, "class", N), label, sizeof(label));
 	vq_plan_free(p);
 }
 END_TEST
@@ -214,6 +240,7 @@ main(void)
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_loop_test(t, test_starts_and_ends, 0, 2);
+	tcase_add_test(t, test_dropped_classes);
 	tcase_add_test(t, test_corruption);
 	tcase_add_test(t, test_dropout);
 	tcase_add_test(t, test_causal);

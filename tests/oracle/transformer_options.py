@@ -7,7 +7,8 @@ FILE = "tests/oracle/transformer_options.yaml"
 GRAPH = "all"
 SET = []
 INPUTS = {"token": {"shape": [3, 9], "below": 13}, "first": {"shape": [3, 9], "below": 13},
-          "second": {"shape": [3, 9], "below": 7}, "x": {"shape": [3, 6, 12], "range": [-1, 1]}}
+          "second": {"shape": [3, 9], "below": 7}, "x": {"shape": [3, 6, 12], "range": [-1, 1]},
+          "other": {"shape": [3, 4, 7], "range": [-1, 1]}}
 WIDTH = 12
 
 
@@ -93,14 +94,27 @@ class Older(nn.Module):
         return self.head(self.norms[3](x))
 
 
+class Across(nn.Module):
+    """3 heads of 2, from 12 channels to 7."""
+
+    def __init__(self):
+        super().__init__()
+        self.q, self.k, self.v, self.out = nn.Linear(WIDTH, 6), nn.Linear(7, 6), nn.Linear(7, 6), nn.Linear(6, WIDTH)
+
+    def forward(self, x, other):
+        q, k, v = (y.unflatten(-1, (3, 2)).movedim(-2, 1) for y in (self.q(x), self.k(other), self.v(other)))
+        return self.out(((q @ k.mT / 2 ** 0.5).softmax(-1) @ v).movedim(1, -2).flatten(-2))
+
+
 class Around(nn.Module):
     def __init__(self):
         super().__init__()
+        self.across = Across()
         self.first, self.second = Attention(2, 5, False, bias=False), Attention(3, 4, False, project=False)
         self.last = FeedForward(10, lambda x: 0.5 * x * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (x + 0.044715 * x ** 3))))
 
-    def forward(self, x):
-        return self.last(self.second(self.first(x)))
+    def forward(self, x, other):
+        return self.last(self.across(self.second(self.first(x)), other))
 
 
 def build():
@@ -135,6 +149,8 @@ def names():
         pair(f"around.first.{k}", f"around.first.{k}", False)
         pair(f"around.second.{k}", f"around.second.{k}")
     pair("around.first.out", "around.first.out")
+    for k in "q", "k", "v", "out":
+        pair(f"around.across.{k}", f"around.across.{k}")
     return table
 
 
@@ -142,4 +158,4 @@ def loss(model, inputs):
     x = inputs["x"]
     return (F.cross_entropy(model["modern"](inputs["token"]).flatten(0, 1), inputs["first"].flatten())
             + F.cross_entropy(model["older"](inputs["token"]).flatten(0, 1), inputs["second"].flatten())
-            + F.mse_loss(model["around"](x), x))
+            + F.mse_loss(model["around"](x, inputs["other"]), x))
