@@ -136,6 +136,38 @@ START_TEST(products)
 }
 END_TEST
 
+/* A row has the same bits however many rows there are: what is sampled must not depend on
+ * what else is in the batch. */
+START_TEST(rows_apart)
+{
+	static const int size[][2] = { { 17, 10 }, { 256, 64 }, { 256, 1024 }, { 600, 523 }, { 1024, 256 }, { 1026, 96 },
+		{ 2100, 65 }, { 5000, 40 } };
+	static const int rows[] = { 1, 2, 7, 8, 9, 16, 17, 24, 49, 97, 200 };
+	enum { MOST = 200 };
+	int k = size[_i / 2][0], n = size[_i / 2][1];
+	bool tb = _i % 2;
+	float *a = numbers((int64_t)MOST * k, 5), *b = numbers((int64_t)k * n, 6);
+	float *first = NULL;
+
+	for (size_t r = VQ_COUNT(rows); r-- > 0; ) {
+		void *out[VQ_MAX_OUT];
+		struct vq_type type[] = { f32(3, rows[r], 1, k), tb ? f32(2, n, k) : f32(2, k, n) };
+		now.threads = 1 + (int)r % 3;
+		call("matmul", tb ? "transpose_b=true" : "", 2, type, (void *[]){ a, b }, out);
+		if (first == NULL)
+			first = out[0];
+		ck_assert_msg(memcmp(out[0], first, (size_t)(rows[r] * n) * sizeof(float)) == 0,
+		    "%d rows of %d by %d%s", rows[r], k, n, tb ? ", transposed" : "");
+		if (first != out[0])
+			release(out, 1);
+	}
+	now.threads = 2;
+	free(first);
+	free(a);
+	free(b);
+}
+END_TEST
+
 /* OpenBLAS sets the number of threads of the whole process; the roof puts it back. */
 START_TEST(roof)
 {
@@ -223,6 +255,7 @@ main(void)
 	tcase_add_loop_test(tile, tiles, 0, VQ_ISAS);
 	tcase_add_loop_test(tile, packing, 0, VQ_ISAS);
 	tcase_add_loop_test(product, products, 0, 11);
+	tcase_add_loop_test(product, rows_apart, 0, 16);
 	tcase_add_test(product, roof);
 	tcase_add_loop_test(conv, convolutions, 0, 70);
 	tcase_set_timeout(product, 60);

@@ -17,9 +17,9 @@ enum {
 	PACKED = 1 << 20,		/* floats of b packed at a time, about */
 	SMALL = 1 << 22,		/* m * n * k below which a whole product is one task */
 	COPY_COLS = 48,			/* columns that pay for copying a stretch of a */
-	FEW = 8,			/* rows below which b is read once, unpacked */
+	FEW = 16,			/* rows up to which b is read once, unpacked */
 	FEW_FLOATS = 1 << 16,		/* of a at most */
-	STRIP = 1024,			/* most columns of a task then */
+	STRIP = 4096,			/* floats of the result in a task then: they stay in the first-level cache */
 };
 
 /* c[m, n] = op(a)[m, k] . op(b)[k, n] */
@@ -224,7 +224,7 @@ aligned(int64_t floats)
 }
 
 static struct plan
-plan_of(const struct vq_shape *a, const struct vq_shape *b, const struct vq_shape *y, bool ta)
+plan_of(const struct vq_shape *a, const struct vq_shape *b, const struct vq_shape *y, bool ta, bool tb)
 {
 	struct plan s = { .batch = vq_shape_span(y, 0, y->rank - 2) };
 
@@ -245,8 +245,9 @@ plan_of(const struct vq_shape *a, const struct vq_shape *b, const struct vq_shap
 	if (s.group > vq_gemm_width(s.n))
 		s.group = vq_gemm_width(s.n);
 	s.splits = 1;
-	s.few = s.batch == 1 && s.m <= FEW && s.k * s.m <= FEW_FLOATS && s.n >= 64;
-	if (s.batch == 1 && !s.few && ceil_div(s.m, 24) * ceil_div(s.n, 64) < 16)
+	/* Neither may change the bits of a row of a linear layer with the number of rows. */
+	s.few = !tb && s.batch == 1 && s.m <= FEW && s.k * s.m <= FEW_FLOATS && s.n >= 64;
+	if (ta && s.batch == 1 && !s.few && ceil_div(s.m, 24) * ceil_div(s.n, 64) < 16)
 		s.splits = s.k / 512 < 1 ? 1 : s.k / 512 > 16 ? 16 : s.k / 512;
 	s.packed = aligned(s.depth * s.group);
 	s.copied = aligned((VQ_GEMM_ROWS + 16) * (int64_t)(DEPTH / 2 + 16));
@@ -275,46 +276,70 @@ product_at(const struct vq_call *c, const struct plan *s, bool ta, bool tb, int6
 	    .c = (float *)c->out[0].data + i * s->m * s->n, .row = i * s->m };
 }
 
-/* Columns [j, j + n) of few rows: b goes by once, as rows or as columns. */
+/* c[m, n] += a[m, len] . b[len, n], each sum in order of its terms. */
 static void
-few_strip(const struct vq_kernels *k, const struct product *p, const float *a, int64_t j, int64_t n)
+few_add(const struct vq_kernels *k, float *c, int64_t ldc, const float *a, int64_t lda, const float *b, int64_t ldb,
+    int64_t m, int64_t len, int64_t n)
+{
+	int64_t x = 0;
+
+	for (; x + 4 <= len; x += 4)
+		for (int64_t i = 0; i < m; i++)
+			k->gemm->add4(c + i * ldc, n, a + i * lda + x, b + x * ldb, ldb);
+	for (; x < len; x++)
+		for (int64_t i = 0; i < m; i++)
+			k->ew[VQ_EW_AXPY](c + i * ldc, b + x * ldb, c + i * ldc, NULL, a[i * lda + x], 0, n);
+}
+
+/*
+ * Columns [j, j + n) of few rows: b goes by once.  The stretches of k that are summed
+ * apart are those of run_product, so that a row has the same bits among few rows and
+ * among many.
+ */
+static void
+few_strip(const struct vq_kernels *k, const struct product *p, const struct plan *s, const float *a, float *room,
+    int64_t j, int64_t n)
 {
 	for (int64_t i = 0; i < p->m; i++)
 		memset(p->c + i * p->n + j, 0, (size_t)n * sizeof(float));
-	if (p->tb) {
-		for (int64_t x = j; x < j + n; x++)
-			for (int64_t i = 0; i < p->m; i++)
-				p->c[i * p->n + x] = k->dot(a + i * p->k, p->b + x * p->ldb, p->k);
-		return;
-	}
-	int64_t x = 0;
-	for (; x + 4 <= p->k; x += 4)
-		for (int64_t i = 0; i < p->m; i++)
-			k->gemm->add4(p->c + i * p->n + j, n, a + i * p->k + x, p->b + x * p->ldb + j, p->ldb);
-	for (; x < p->k; x++)
-		for (int64_t i = 0; i < p->m; i++) {
-			float *c = p->c + i * p->n + j;
-			k->ew[VQ_EW_AXPY](c, p->b + x * p->ldb + j, c, NULL, a[i * p->k + x], 0, n);
+	for (int64_t from = 0; from < p->k; from += s->depth) {
+		int64_t depth = p->k - from < s->depth ? p->k - from : s->depth;
+		int64_t part = ceil_div(depth, ceil_div(depth, k->gemm->kc));
+		for (int64_t x = 0; x < depth; x += part) {
+			int64_t len = depth - x < part ? depth - x : part, at = from + x;
+			const float *b = p->b + at * p->ldb + j;
+			if (at == 0) {
+				few_add(k, p->c + j, p->n, a, p->k, b, p->ldb, p->m, len, n);
+				continue;
+			}
+			memset(room, 0, (size_t)(p->m * n) * sizeof(*room));
+			few_add(k, room, n, a + at, p->k, b, p->ldb, p->m, len, n);
+			for (int64_t i = 0; i < p->m; i++) {
+				float *c = p->c + i * p->n + j;
+				k->ew[VQ_EW_ADD](c, c, room + i * n, NULL, 0, 0, n);
+			}
 		}
+	}
 }
 
 static void
-run_few(const struct vq_call *call, const struct product *p, const struct vq_epilogue *end)
+run_few(const struct vq_call *call, const struct product *p, const struct plan *s, const struct vq_epilogue *end)
 {
+	float *room = call->scratch;
 	const float *a = p->a;
 
 	if (p->ta) {			/* its rows side by side */
-		float *room = call->scratch;
 		for (int64_t i = 0; i < p->m * p->k; i++)
 			room[i] = p->a[i % p->k * p->lda + i / p->k];
 		a = room;
+		room += p->m * p->k;
 	}
 	int64_t strip = ceil_div(p->n, 64 * call->threads) * 64;
-	strip = strip > STRIP ? STRIP : strip;
+	strip = strip > STRIP / p->m ? STRIP / p->m / 64 * 64 : strip;
 	#pragma omp parallel for num_threads(call->threads) schedule(static)
 	for (int64_t j = 0; j < p->n; j += strip) {
 		int64_t n = p->n - j < strip ? p->n - j : strip;
-		few_strip(call->k, p, a, j, n);
+		few_strip(call->k, p, s, a, room + omp_get_thread_num() * STRIP, j, n);
 		vq_epilogue_apply(end, 0, p->m, j, n);
 	}
 }
@@ -352,7 +377,7 @@ void
 vq_matmul_run(const struct vq_call *c, bool ta, bool tb)
 {
 	const struct vq_shape *y = &c->out[0].type->shape;
-	struct plan s = plan_of(&c->in[0].type->shape, &c->in[1].type->shape, y, ta);
+	struct plan s = plan_of(&c->in[0].type->shape, &c->in[1].type->shape, y, ta, tb);
 	const struct vq_gemm_micro *u = c->k->gemm;
 	char *scratch = c->scratch;
 	struct vq_epilogue end;
@@ -374,7 +399,7 @@ vq_matmul_run(const struct vq_call *c, bool ta, bool tb)
 		}
 	} else if (s.few) {
 		struct product p = product_at(c, &s, ta, tb, 0);
-		run_few(c, &p, &end);
+		run_few(c, &p, &s, &end);
 	} else if (s.splits > 1) {
 		struct product p = product_at(c, &s, ta, tb, 0);
 		run_split(c, &p, &s, &end, scratch);
@@ -391,10 +416,10 @@ vq_matmul_run(const struct vq_call *c, bool ta, bool tb)
 size_t
 vq_matmul_scratch(const struct vq_cost *c, bool ta, bool tb)
 {
-	struct plan s = plan_of(&c->in[0].shape, &c->in[1].shape, &c->out[0].shape, ta);
+	struct plan s = plan_of(&c->in[0].shape, &c->in[1].shape, &c->out[0].shape, ta, tb);
 
 	if (s.few)
-		return (size_t)(s.m * s.k) * sizeof(float);
+		return ((size_t)(ta ? s.m * s.k : 0) + (size_t)c->threads * STRIP) * sizeof(float);
 	size_t threads = (size_t)c->threads, packs = s.whole || s.splits > 1 ? threads : 1;
 
 	return packs * s.packed + threads * s.copied + (s.splits > 1 ? (size_t)s.splits * s.partial : 0);
