@@ -18,6 +18,8 @@
 #include "engine/build.h"
 #include "engine/op.h"
 
+#define CACHE "cache."
+#define ONCE "once."
 enum { SMALL = 64 };		/* elements of a constant value that folding will compute */
 
 /* --- errors --------------------------------------------------------------- */
@@ -222,7 +224,7 @@ kept(struct vq_walk *w, vq_id v)
 	if (w->from->value[v].kind != VQ_COMPUTED)
 		return w->kept[v] = leaf(w, w->step, v, type);
 	vq_id value = whole(w, v);
-	snprintf(name, sizeof(name), "once.%d", w->keeps++);
+	snprintf(name, sizeof(name), ONCE "%d", w->keeps++);
 	vq_graph_store(w->once, vq_graph_leaf(w->once, VQ_STATE, name, type), value);
 	return w->kept[v] = vq_graph_leaf(w->step, VQ_STATE, name, type);
 }
@@ -321,8 +323,8 @@ add_cached(struct vq_walk *w, const struct vq_node *n, const vq_id *in)
 
 	if (w->axis[n->in[1]] == VQ_NONE)
 		return add(g, n, in);
-	snprintf(keys, sizeof(keys), "cache.%d.keys", w->caches);
-	snprintf(values, sizeof(values), "cache.%d.values", w->caches++);
+	snprintf(keys, sizeof(keys), CACHE "%d.keys", w->caches);
+	snprintf(values, sizeof(values), CACHE "%d.values", w->caches++);
 	vq_id k = vq_graph_leaf(g, VQ_STATE, keys, vq_type_at(w->from, n->in[1]));
 	vq_id v = vq_graph_leaf(g, VQ_STATE, values, vq_type_at(w->from, n->in[2]));
 	vq_id out = vq_emit(g, "attention_step", (vq_id[]){ in[0], in[1], in[2], k, v, w->position }, 6,
@@ -404,6 +406,13 @@ rewrite(struct vq_walk *w, const char *name, vq_id output)
 	classify(w);
 	if (w->failed)
 		return;
+	for (vq_id v = 0; v < g->values; v++)
+		if (g->value[v].kind != VQ_COMPUTED && g->value[v].name && vq_incremental_owns(g->value[v].name)) {
+			vq_error(w->d, VQ_CONFIG, &g->value[v].where, "'%s' has the name of what is kept between "
+			    "positions: a module of graph %s must not be called cache or once", g->value[v].name, g->name);
+			w->failed = true;
+			return;
+		}
 	if (vq_graph_find(g, "position") != VQ_NONE) {
 		vq_error(w->d, VQ_CONFIG, &g->value[vq_graph_find(g, "position")].where,
 		    "graph %s has an input 'position', the name of what says which position is computed", g->name);
@@ -505,6 +514,12 @@ vq_incremental(const struct vq_model *m, const struct vq_growing *how, struct vq
 		out->once = NULL;
 	}
 	return 0;
+}
+
+bool
+vq_incremental_owns(const char *state)
+{
+	return strncmp(state, CACHE, strlen(CACHE)) == 0 || strncmp(state, ONCE, strlen(ONCE)) == 0;
 }
 
 void

@@ -41,5 +41,7 @@ struct vq_incremental {
 int vq_incremental(const struct vq_model *m, const struct vq_growing *how, struct vq_incremental *out,
     struct vq_diags *d);
 void vq_incremental_free(struct vq_incremental *p);
+/* Whether a state of these graphs is the pass's own: a cache, or what is computed once. */
+bool vq_incremental_owns(const char *state);
 
 #endif

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "engine/checkpoint.h"
+#include "engine/sample.h"
 #include "engine/stage.h"
 #include "ops/kernels/kernels.h"
 
@@ -94,7 +95,7 @@ create_run(const struct vq_run_options *o, const struct vq_model *m, int64_t byt
 
 /* --- stages -------------------------------------------------------------- */
 
-static const char *const kind_names[VQ_STAGE_KINDS] = { "train", "encode", "evaluate" };
+static const char *const kind_names[VQ_STAGE_KINDS] = { "train", "encode", "evaluate", "sample" };
 
 int
 vq_stage_kind(const struct vq_model *m, int stage, struct vq_diags *d)
@@ -106,7 +107,7 @@ vq_stage_kind(const struct vq_model *m, int stage, struct vq_diags *d)
 			return i;
 	struct vq_diag *e = vq_error(d, VQ_CONFIG, what ? &what->at : &tree->at,
 	    what ? "a stage cannot do this" : "stage %s does not say what to `do`", vq_model_stage_name(m, stage));
-	vq_note(e, NULL, "stages do: train, encode, evaluate");
+	vq_note(e, NULL, "stages do: train, encode, evaluate, sample");
 	return -1;
 }
 
@@ -120,8 +121,26 @@ read_stages(const struct vq_model *m, struct vq_train *train, struct vq_diags *d
 		int kind = vq_stage_kind(m, i, d);
 		if (kind == VQ_STAGE_TRAIN)
 			error |= vq_train_read(m, i, &train[i], d);
+		if (kind == VQ_STAGE_SAMPLE) {
+			struct vq_sample sample;
+			error |= vq_sample_read(m, i, &sample, d);
+			vq_sample_free(&sample);
+		}
 		error |= kind < 0;
 	}
+	return error ? -1 : 0;
+}
+
+/* The same for a stage that draws samples; nothing for others. */
+static int
+bind_sample(const struct vq_model *m, int i, struct vq_vars *vars, uint64_t seed, struct vq_diags *d)
+{
+	struct vq_sample s;
+
+	if (vq_stage_kind(m, i, d) != VQ_STAGE_SAMPLE)
+		return 0;
+	int error = vq_sample_read(m, i, &s, d) < 0 || vq_sample_bind(m, &s, vars, seed, d) < 0;
+	vq_sample_free(&s);
 	return error ? -1 : 0;
 }
 
@@ -132,8 +151,11 @@ bind_stages(const struct vq_model *m, const struct vq_train *train, struct vq_va
     struct vq_diags *d)
 {
 	for (int i = 0; i < vq_model_stages(m); i++) {
-		if (train[i].name == NULL)
+		if (train[i].name == NULL) {
+			if (bind_sample(m, i, vars, seed, d) < 0)
+				return -1;
 			continue;
+		}
 		const struct vq_train *t = &train[i];
 		bool evaluates = t->validate.source || t->shows > 0;
 		struct vq_graph *g = vq_train_graph(m, t, t->data.batch, (1u << t->updates) - 1, true, d), *e = NULL;
@@ -204,7 +226,8 @@ run_stages(struct running *s, double started)
 			s->reading = VQ_NONE;
 		}
 		code = kind == VQ_STAGE_TRAIN ? vq_train_run(&r, &s->train[i], s->d) :
-		    kind == VQ_STAGE_ENCODE ? vq_encode_run(&r, i, s->d) : vq_evaluate_run(&r, i, s->d);
+		    kind == VQ_STAGE_ENCODE ? vq_encode_run(&r, i, s->d) :
+		    kind == VQ_STAGE_SAMPLE ? vq_sample_run(&r, i, s->d) : vq_evaluate_run(&r, i, s->d);
 		if (code == 0 && stopped_by)
 			code = 128 + stopped_by;
 	}

@@ -8,6 +8,8 @@
 #ifndef VQ_ENGINE_SAMPLE_H
 #define VQ_ENGINE_SAMPLE_H
 
+#include <signal.h>
+
 #include "engine/compile.h"
 #include "engine/incremental.h"
 #include "ops/kernels/order.h"
@@ -36,5 +38,66 @@ double vq_draw_uniform(uint64_t seed, uint64_t sample, uint64_t position);
 /* none + scale (cond - none) into cond: Ho and Salimans 2022, as classifier-free guidance is
  * taken to logits of autoregressive models. */
 void vq_guide(float *cond, const float *none, double scale, int64_t n);
+
+/* --- a sample stage -------------------------------------------------------- */
+
+/* As its keys say; graphs/README.md describes each. */
+struct vq_sample {
+	const char *name;		/* of the stage */
+	const struct vq_tree *tree;	/* where its keys stand */
+	const char *graph, *value, *token, *time;
+	int64_t start, classes, length, codes, null, count, batch, top_k;
+	bool start_per_class;
+	int64_t *forbid;
+	int forbids;
+	double temperature, top_p, guidance;
+	int order;			/* enum vq_order */
+	const char *decode, *decode_input, *decode_value;
+	double lo, hi;			/* of the pictures' values */
+};
+
+/* Reads stage i of the model; -1 after errors.  vq_sample_free in any case. */
+int vq_sample_read(const struct vq_model *m, int i, struct vq_sample *s, struct vq_diags *d);
+void vq_sample_free(struct vq_sample *s);
+/* The place of a key of the stage, or of the stage where it was left out. */
+const struct vq_range *vq_sample_at(const struct vq_sample *s, const char *key);
+/* Judges all that can be judged without weights, and makes every parameter that sampling
+ * reads (vq_vars_bind).  -1 after errors. */
+int vq_sample_bind(const struct vq_model *m, const struct vq_sample *s, struct vq_vars *vars, uint64_t seed,
+    struct vq_diags *d);
+
+/* --- drawing --------------------------------------------------------------- */
+
+struct vq_sampler;
+
+/*
+ * Compiles it for so many samples at once, with the weights of vars, averaged ones where
+ * there are: they must outlive it, and are read at each vq_sampler_run.  NULL after errors.
+ */
+struct vq_sampler *vq_sampler_new(const struct vq_model *m, const struct vq_sample *s, int64_t batch,
+    const struct vq_vars *vars, int threads, struct vq_diags *d);
+void vq_sampler_free(struct vq_sampler *s);
+/* One decoded picture: f32[h, w, c]. */
+const struct vq_type *vq_sampler_picture(const struct vq_sampler *s);
+
+struct vq_drawing {
+	int64_t n;
+	uint64_t seed;
+	const int32_t *class;		/* by sample; NULL where there are no classes */
+	const int32_t *known;		/* [n, length] in the order of the grid: tokens that are given, -1
+					 * where one is to be drawn; NULL: all are drawn */
+	const volatile sig_atomic_t *signal;	/* stops when it is set; NULL: nothing does */
+	int32_t *codes;			/* out: [n, length] in the order of the grid */
+	float *pictures;		/* out: n of vq_sampler_picture; NULL: not decoded */
+	double seconds;			/* out: drawing tokens, without decoding */
+};
+/* -1 after errors, 1 when stopped by a signal. */
+int vq_sampler_run(struct vq_sampler *s, struct vq_drawing *w, struct vq_diags *d);
+
+/* The class of sample i of n, so that classes follow each other and are as many. */
+int32_t vq_sample_class(int64_t i, int64_t n, int64_t classes);
+/* Draws them on a grid: with a class for each (sorted), one class a row. */
+int vq_sample_grid(const char *path, const struct vq_sample *s, const struct vq_type *picture, const float *pictures,
+    const int32_t *class, int64_t n, struct vq_diags *d);
 
 #endif

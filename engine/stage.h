@@ -74,6 +74,7 @@ struct vq_train {
 	int ncodes;
 	struct vq_show show[VQ_MAX_SHOWN];
 	int shows;
+	const char *samples;		/* stage whose samples are drawn after each epoch, or NULL */
 	const char *keep[VQ_MAX_KEEP];	/* values that evaluation keeps for each sample */
 	int keeps;
 	int64_t epochs;			/* one of epochs and steps is given */
@@ -115,7 +116,7 @@ extern const struct vq_show_kind vq_show_kinds[];
 const char *vq_train_shown(const struct vq_train *t, const char *kind);
 
 /* What a stage does; -1 after an error. */
-enum { VQ_STAGE_TRAIN, VQ_STAGE_ENCODE, VQ_STAGE_EVALUATE, VQ_STAGE_KINDS };
+enum { VQ_STAGE_TRAIN, VQ_STAGE_ENCODE, VQ_STAGE_EVALUATE, VQ_STAGE_SAMPLE, VQ_STAGE_KINDS };
 int vq_stage_kind(const struct vq_model *m, int stage, struct vq_diags *d);
 /* The stage by name, or VQ_NONE with an error that lists them. */
 int vq_stage_find(const struct vq_model *m, const char *name, struct vq_diags *d);
@@ -160,6 +161,10 @@ int vq_train_run(const struct vq_stage_run *r, const struct vq_train *t, struct 
 /* A stage that encodes a data set into an array of codes, or only evaluates. */
 int vq_encode_run(const struct vq_stage_run *r, int stage, struct vq_diags *d);
 int vq_evaluate_run(const struct vq_stage_run *r, int stage, struct vq_diags *d);
+/* A stage that draws samples (sample.h): a grid, the pictures and their classes. */
+int vq_sample_run(const struct vq_stage_run *r, int stage, struct vq_diags *d);
+/* Draws the grid of that stage with the weights of now, into samples/<stage>-<label>.png. */
+int vq_sample_show(const struct vq_stage_run *r, const char *stage, const char *label, struct vq_diags *d);
 /* Reads stage i, of `do: evaluate`: its data stands in t->validate.  -1 after errors. */
 int vq_evaluate_read(const struct vq_model *m, int i, struct vq_train *t, struct vq_diags *d);
 

@@ -314,6 +314,16 @@ judge(struct vq_trainer *s, const char *const *name, const double *value, int n,
 	return save(s, "best.safetensors");
 }
 
+/* What the stage named by `show: {samples: ...}` draws now. */
+static int
+show_samples(struct vq_trainer *s)
+{
+	char label[32];
+
+	snprintf(label, sizeof(label), "epoch-%03lld", (long long)epoch_of(s, s->step));
+	return vq_sample_show(s->r, s->t->samples, label, s->d);
+}
+
 static int
 end_epoch(struct vq_trainer *s, bool *stop)
 {
@@ -342,6 +352,8 @@ end_epoch(struct vq_trainer *s, bool *stop)
 		error = judge(s, name, value, n, stop);
 	if (error == 0)
 		error = vq_trainer_show(s, VQ_SHOW_EPOCH, *stop || s->step == s->steps);
+	if (error == 0 && s->t->samples)
+		error = show_samples(s);
 	if (error == 0)
 		error = vq_run_plot(s->r->run, s->d);
 	s->window_time = vq_now();

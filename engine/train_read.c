@@ -312,18 +312,43 @@ read_stop(const struct vq_model *m, const struct vq_tree *t, struct vq_train *ou
 	return 0;
 }
 
+/* The stage must be one that draws samples. */
+static int
+check_samples(const struct vq_model *m, const struct vq_tree *at, const char *name, struct vq_diags *d)
+{
+	const struct vq_tree *what = NULL;
+	bool there = false;
+
+	for (int i = 0; i < vq_model_stages(m); i++)
+		if (strcmp(vq_model_stage_name(m, i), name) == 0) {
+			there = true;
+			what = vq_tree_get(vq_model_stage(m, i), "do");
+		}
+	if (what && what->kind == VQ_TREE_SCALAR && strcmp(what->text, "sample") == 0)
+		return 0;
+	vq_help(vq_error(d, VQ_CONFIG, &at->at, there ? "samples: stage '%s' does not draw samples" :
+	    "samples: there is no stage '%s'", name), "it names a stage with do: sample");
+	return -1;
+}
+
 static int
 read_show(const struct vq_model *m, const struct vq_tree *t, struct vq_train *out, struct vq_diags *d)
 {
 	static const struct vq_param none[] = { VQ_PARAMS_END };
-	const char *keys[VQ_MAX_SHOWN + 1] = { NULL }, *value[VQ_MAX_SHOWN];
+	const char *keys[VQ_MAX_SHOWN + 2] = { "samples" }, *value[VQ_MAX_SHOWN];
 
 	for (int k = 0; vq_show_kinds[k].name; k++)
-		keys[k] = vq_show_kinds[k].name;
+		keys[1 + k] = vq_show_kinds[k].name;
 	if (vq_model_read_params(m, t, "show", none, out, keys, d) < 0)
 		return -1;
 	for (int i = 0; i < t->count; i++) {
 		const struct vq_show_kind *kind = vq_show_kinds;
+		if (strcmp(key_text(t, i), "samples") == 0) {	/* a stage, not a value of the graph */
+			out->samples = vq_model_text(m, t->item[i].value, d);
+			if (out->samples == NULL || check_samples(m, t->item[i].value, out->samples, d) < 0)
+				return -1;
+			continue;
+		}
 		int n = read_names(m, t->item[i].value, value, VQ_MAX_SHOWN - out->shows, d);
 
 		while (strcmp(kind->name, key_text(t, i)) != 0)

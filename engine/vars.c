@@ -20,31 +20,40 @@ vq_vars_find(const struct vq_vars *v, const char *name)
 	return i < 0 ? NULL : &v->var[i];
 }
 
-struct vq_var *
-vq_vars_add(struct vq_vars *v, const char *name, enum vq_value_kind kind, const struct vq_type *t)
+static struct vq_var *
+add(struct vq_vars *v, const char *name, const struct vq_var *like)
 {
 	struct vq_var *x;
 
-	vq_assert(vq_type_valid(t));
 	vq_grow(v->var, v->count, v->cap);
 	x = &v->var[v->count];
-	*x = (struct vq_var){
-		.name = vq_arena_strdup(&v->arena, name),
-		.kind = kind,
-		.type = *t,
-		.data = vq_alloc_aligned(vq_type_bytes(t)),
-	};
+	*x = *like;
+	x->name = vq_arena_strdup(&v->arena, name);
 	if (!vq_names_put(&v->names, x->name, v->count))
 		vq_bug("variable '%s' is there already", name);
 	v->count++;
 	return x;
 }
 
+struct vq_var *
+vq_vars_add(struct vq_vars *v, const char *name, enum vq_value_kind kind, const struct vq_type *t)
+{
+	vq_assert(vq_type_valid(t));
+	return add(v, name, &(struct vq_var){ .kind = kind, .type = *t, .data = vq_alloc_aligned(vq_type_bytes(t)) });
+}
+
+void
+vq_vars_borrow(struct vq_vars *v, const char *name, const struct vq_var *of)
+{
+	add(v, name, &(struct vq_var){ .kind = of->kind, .type = of->type, .data = of->data, .borrowed = true });
+}
+
 void
 vq_vars_free(struct vq_vars *v)
 {
 	for (int i = 0; i < v->count; i++)
-		free(v->var[i].data);
+		if (!v->var[i].borrowed)
+			free(v->var[i].data);
 	free(v->var);
 	vq_names_free(&v->names);
 	vq_arena_free(&v->arena);

@@ -13,6 +13,7 @@ struct vq_var {
 	struct vq_init init;
 	void *data;			/* 64-byte aligned */
 	bool loaded;			/* its value came from a file */
+	bool borrowed;			/* data is another's: vq_vars_free leaves it */
 };
 
 struct vq_vars {
@@ -26,6 +27,8 @@ struct vq_var *vq_vars_find(const struct vq_vars *v, const char *name);
 /* Zero-filled; the name is copied and must be new. */
 struct vq_var *vq_vars_add(struct vq_vars *v, const char *name, enum vq_value_kind kind,
     const struct vq_type *t);
+/* The same for memory that is another's and outlives v. */
+void vq_vars_borrow(struct vq_vars *v, const char *name, const struct vq_var *of);
 /*
  * Makes sure that every parameter and state of the graph exists, with its first
  * value drawn by seed and name.  A COPY has the first value of the other, not
