@@ -7,7 +7,7 @@
 #include <omp.h>
 #include <string.h>
 
-enum { KEYS = VQ_ATTENTION_KEYS, QUERIES = VQ_ATTENTION_QUERIES, SERIAL = 1 << 18 };
+enum { KEYS = VQ_ATTENTION_KEYS, QUERIES = VQ_ATTENTION_QUERIES, SERIAL = 1 << 18, LINE = 16 };
 
 /* --- shared --------------------------------------------------------------- */
 
@@ -15,9 +15,28 @@ void
 vq_attention_gather(float *to, const float *from, int64_t ld, int64_t ldto, int64_t rows, int64_t width)
 {
 	for (int64_t i = 0; i < rows; i++, to += ldto, from += ld) {
+		for (int64_t j = 0; j < width; j += LINE)
+			__builtin_prefetch(from + width + j, 0, 2);
 #pragma omp simd
 		for (int64_t j = 0; j < width; j++)
 			to[j] = from[j];
+	}
+}
+
+void
+vq_attention_put(const struct vq_gemm_micro *u, float *to, int64_t ld, const float *from, int64_t n,
+    int64_t cols, bool add, float *room)
+{
+	for (int64_t i = 0; i < n; i += u->nr) {
+		int64_t part = vq_attention_least(n - i, u->nr);
+
+		u->pack_transposed(room, from + i * u->nr, u->nr, u->nr, (int)part);
+		for (int64_t j = 0; j < cols; j++) {
+			float *y = to + j * ld + i, *x = room + j * u->nr;
+#pragma omp simd
+			for (int64_t k = 0; k < part; k++)
+				y[k] = add ? y[k] + x[k] : x[k];
+		}
 	}
 }
 
@@ -85,6 +104,12 @@ vq_attention_team(const struct vq_attention *a, int threads)
 	return (double)(a->n * a->heads * a->t) * (double)(a->s * (a->d + a->e)) < SERIAL ? 1 : threads;
 }
 
+int64_t
+vq_attention_chunk(const struct vq_attention *a, int threads)
+{
+	return a->n >= 8 * threads ? a->heads : 1;
+}
+
 /* --- forward -------------------------------------------------------------- */
 
 /* What a thread works in; by panel: [QUERIES / W] of each. */
@@ -93,6 +118,7 @@ struct room {
 	float *x;			/* [KEYS][W]: scores, then weights */
 	float *q, *y;			/* [d][W] and [e][W] a panel */
 	float *most, *sum, *factor;	/* [W] a panel */
+	float *turned;			/* [W][W] */
 	uint16_t *bits;
 };
 
@@ -112,6 +138,7 @@ room_of(const struct vq_attention *a, float *base, int64_t *floats)
 	r.most = vq_attention_take(base, floats, QUERIES);
 	r.sum = vq_attention_take(base, floats, QUERIES);
 	r.factor = vq_attention_take(base, floats, QUERIES);
+	r.turned = vq_attention_take(base, floats, VQ_GEMM_NR_MAX * VQ_GEMM_NR_MAX);
 	r.bits = (uint16_t *)vq_attention_take(base, floats, vq_attention_bits(a) / 2);
 	return r;
 }
@@ -164,8 +191,9 @@ finish(const struct forward *f, const struct vq_attention_tile *x, const struct 
 		f->lse[(x->b * a->heads + x->h) * a->t + i + j] = r->most[at + j] + logf(r->sum[at + j]);
 		r->factor[at + j] = 1 / r->sum[at + j];
 	}
-	p->transpose(f->y + vq_attention_at(x, a->t, a->e, i), a->heads * a->e, r->y + at * a->e, r->factor + at,
-	    a->e, (int)cols, false);
+	p->scale(r->y + at * a->e, r->factor + at, a->e);
+	vq_attention_put(x->c->k->gemm, f->y + vq_attention_at(x, a->t, a->e, i), a->heads * a->e, r->y + at * a->e,
+	    a->e, cols, false, r->turned);
 }
 
 static void
@@ -195,7 +223,7 @@ vq_attention(const struct vq_attention *a, const struct vq_call *c,
 	int64_t groups = (a->t + QUERIES - 1) / QUERIES, floats;
 
 	room_of(a, NULL, &floats);
-#pragma omp parallel for num_threads(vq_attention_team(a, c->threads)) schedule(dynamic)
+#pragma omp parallel for num_threads(vq_attention_team(a, c->threads)) schedule(dynamic, vq_attention_chunk(a, c->threads) * groups)
 	for (int64_t i = 0; i < a->n * a->heads * groups; i++) {
 		int64_t own;
 		struct room r = room_of(a, (float *)c->scratch + omp_get_thread_num() * floats, &own);

@@ -17,7 +17,8 @@ struct room {
 	float *w, *s;				/* [KEYS][W]: weights; gradient of the scores */
 	float *q, *g, *dq;			/* [d][W], [e][W], [d][W] */
 	float *q_rows, *g_rows;			/* packed as operands: [W] deep */
-	float *lse, *less, *one;		/* [W] */
+	float *lse, *less;			/* [W] */
+	float *turned;				/* [W][W] */
 	uint16_t *bits;
 };
 
@@ -42,7 +43,7 @@ room_of(const struct vq_attention *a, float *base, int64_t *floats)
 	r.g_rows = vq_attention_take(base, floats, most * vq_gemm_width(a->e));
 	r.lse = vq_attention_take(base, floats, most);
 	r.less = vq_attention_take(base, floats, most);
-	r.one = vq_attention_take(base, floats, most);
+	r.turned = vq_attention_take(base, floats, most * most);
 	r.bits = (uint16_t *)vq_attention_take(base, floats, vq_attention_bits(a) / 2);
 	return r;
 }
@@ -65,7 +66,6 @@ load(const struct vq_attention_grad *f, const struct vq_attention_tile *x, const
 	for (int j = 0; j < u->nr; j++) {
 		r->lse[j] = j < cols ? lse[j] : 0;
 		r->less[j] = j < cols ? x->c->k->dot(g + j * ldg, y + j * ldg, a->e) : 0;
-		r->one[j] = 1;
 	}
 }
 
@@ -94,7 +94,8 @@ panel(const struct vq_attention_grad *f, const struct vq_attention_tile *x, cons
 	vq_attention_product(u, r->dv, a->e, rows, a->e, r->w, w, 1, cols, r->g_rows, true);
 	vq_attention_product(u, r->dk, a->d, rows, a->d, r->s, w, 1, cols, r->q_rows, true);
 	vq_attention_product(u, r->dq, w, a->d, w, r->k, 1, a->d, rows, r->s, false);
-	p->transpose(f->dq + vq_attention_at(x, a->t, a->d, i), a->heads * a->d, r->dq, r->one, a->d, (int)cols, x->k0 > 0);
+	vq_attention_put(u, f->dq + vq_attention_at(x, a->t, a->d, i), a->heads * a->d, r->dq, a->d, cols, x->k0 > 0,
+	    r->turned);
 }
 
 /* All queries and the block of keys. */
@@ -127,7 +128,7 @@ vq_attention_grad(const struct vq_attention *a, const struct vq_call *c, const s
 	int64_t floats;
 
 	room_of(a, NULL, &floats);
-#pragma omp parallel for num_threads(vq_attention_team(a, c->threads)) schedule(dynamic)
+#pragma omp parallel for num_threads(vq_attention_team(a, c->threads)) schedule(dynamic, vq_attention_chunk(a, c->threads))
 	for (int64_t i = 0; i < a->n * a->heads; i++) {
 		int64_t own;
 		struct room r = room_of(a, (float *)c->scratch + omp_get_thread_num() * floats, &own);

@@ -109,15 +109,17 @@ tile(const struct vq_gemm_tile *t, const float *const *a, float *const *c)
 	row_edge(t, 5, c[5], c5);
 }
 
-/* Eight floats of each of n rows become eight rows of n columns and zeros. */
-static inline void
-transpose8(const float *from, int64_t ld, int n, float *to)
+/* len (at most 8) floats of each of n rows become len rows of n columns and zeros. */
+static inline __attribute__((always_inline)) void
+transpose8(const float *from, int64_t ld, int n, int len, float *to)
 {
+	__m256i there = mask_of(len);
 	__m256 r[8], u[8];
 
 	#pragma GCC unroll 8
 	for (int i = 0; i < 8; i++)
-		r[i] = i < n ? _mm256_loadu_ps(from + i * ld) : _mm256_setzero_ps();
+		r[i] = i >= n ? _mm256_setzero_ps() : len == 8 ? _mm256_loadu_ps(from + i * ld) :
+		    _mm256_maskload_ps(from + i * ld, there);
 	#pragma GCC unroll 4
 	for (int i = 0; i < 8; i += 2) {
 		u[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
@@ -132,8 +134,10 @@ transpose8(const float *from, int64_t ld, int n, float *to)
 		}
 	#pragma GCC unroll 4
 	for (int i = 0; i < 4; i++) {
-		_mm256_store_ps(to + i * NR, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
-		_mm256_store_ps(to + (i + 4) * NR, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
+		if (i < len)
+			_mm256_store_ps(to + i * NR, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
+		if (i + 4 < len)
+			_mm256_store_ps(to + (i + 4) * NR, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
 	}
 }
 
@@ -158,13 +162,15 @@ add4(float *c, int64_t n, const float *a, const float *b, int64_t ldb)
 static void
 pack(float *to, const float *from, int64_t ld, int64_t len, int n)
 {
+	__m256i lo = mask_of(n), hi = mask_of(n - 8);
+
 	for (int64_t k = 0; k < len; k++, to += NR, from += ld)
 		if (n == NR) {
 			_mm256_store_ps(to, _mm256_loadu_ps(from));
 			_mm256_store_ps(to + 8, _mm256_loadu_ps(from + 8));
 		} else {
-			for (int j = 0; j < NR; j++)
-				to[j] = j < n ? from[j] : 0;
+			_mm256_store_ps(to, _mm256_maskload_ps(from, lo));
+			_mm256_store_ps(to + 8, _mm256_maskload_ps(from + 8, hi));
 		}
 }
 
@@ -174,12 +180,13 @@ pack_transposed(float *to, const float *from, int64_t ld, int64_t len, int n)
 	int64_t whole = len & ~(int64_t)7;
 
 	for (int64_t k = 0; k < whole; k += 8) {
-		transpose8(from + k, ld, n, to + k * NR);
-		transpose8(from + 8 * ld + k, ld, n - 8, to + k * NR + 8);
+		transpose8(from + k, ld, n, 8, to + k * NR);
+		transpose8(from + 8 * ld + k, ld, n - 8, 8, to + k * NR + 8);
 	}
-	for (int64_t k = whole; k < len; k++)
-		for (int j = 0; j < NR; j++)
-			to[k * NR + j] = j < n ? from[j * ld + k] : 0;
+	if (whole == len)
+		return;
+	transpose8(from + whole, ld, n, (int)(len - whole), to + whole * NR);
+	transpose8(from + 8 * ld + whole, ld, n - 8, (int)(len - whole), to + whole * NR + 8);
 }
 
 const struct vq_gemm_micro vq_gemm_avx2 = {

@@ -55,6 +55,58 @@ row_end(const struct vq_gemm_tile *t, int i, float *c, struct row r)
 	_mm512_mask_storeu_ps(c + 16, hi, r.hi);
 }
 
+static inline __attribute__((always_inline)) void
+half_end(const struct vq_gemm_tile *t, int i, float *c, __m512 r)
+{
+	__mmask16 there = mask_of(t->cols);
+
+	if (i >= t->rows)
+		return;
+	if (t->add)
+		r = _mm512_add_ps(r, _mm512_maskz_loadu_ps(there, c + t->col));
+	_mm512_mask_storeu_ps(c + t->col, there, r);
+}
+
+/* At most 16 columns: the same sums, without the half that nobody asks for. */
+static void
+half_tile(const struct vq_gemm_tile *t, const float *const *a, float *const *c)
+{
+	__m512 r[MR];
+	const float *b = t->b;
+	int64_t step = t->step;
+
+	#pragma GCC unroll 12
+	for (int i = 0; i < MR; i++)
+		r[i] = _mm512_setzero_ps();
+	for (int64_t s = 0; s < t->segs; s++) {
+		int64_t o = t->off[s];
+		const float *a0 = a[0] + o, *a1 = a[1] + o, *a2 = a[2] + o, *a3 = a[3] + o;
+		const float *a4 = a[4] + o, *a5 = a[5] + o, *a6 = a[6] + o, *a7 = a[7] + o;
+		const float *a8 = a[8] + o, *a9 = a[9] + o, *a10 = a[10] + o, *a11 = a[11] + o;
+		const float *end = b + t->len * NR;
+
+		for (int64_t x = 0; b < end; x += step, b += NR) {
+			__m512 v = _mm512_load_ps(b);
+
+			r[0] = _mm512_fmadd_ps(_mm512_set1_ps(a0[x]), v, r[0]);
+			r[1] = _mm512_fmadd_ps(_mm512_set1_ps(a1[x]), v, r[1]);
+			r[2] = _mm512_fmadd_ps(_mm512_set1_ps(a2[x]), v, r[2]);
+			r[3] = _mm512_fmadd_ps(_mm512_set1_ps(a3[x]), v, r[3]);
+			r[4] = _mm512_fmadd_ps(_mm512_set1_ps(a4[x]), v, r[4]);
+			r[5] = _mm512_fmadd_ps(_mm512_set1_ps(a5[x]), v, r[5]);
+			r[6] = _mm512_fmadd_ps(_mm512_set1_ps(a6[x]), v, r[6]);
+			r[7] = _mm512_fmadd_ps(_mm512_set1_ps(a7[x]), v, r[7]);
+			r[8] = _mm512_fmadd_ps(_mm512_set1_ps(a8[x]), v, r[8]);
+			r[9] = _mm512_fmadd_ps(_mm512_set1_ps(a9[x]), v, r[9]);
+			r[10] = _mm512_fmadd_ps(_mm512_set1_ps(a10[x]), v, r[10]);
+			r[11] = _mm512_fmadd_ps(_mm512_set1_ps(a11[x]), v, r[11]);
+		}
+	}
+	#pragma GCC unroll 12
+	for (int i = 0; i < MR; i++)
+		half_end(t, i, c[i], r[i]);
+}
+
 static void
 tile(const struct vq_gemm_tile *t, const float *const *a, float *const *c)
 {
@@ -64,6 +116,10 @@ tile(const struct vq_gemm_tile *t, const float *const *a, float *const *c)
 	const float *b = t->b;
 	int64_t step = t->step;
 
+	if (t->cols <= 16) {
+		half_tile(t, a, c);
+		return;
+	}
 	for (int64_t s = 0; s < t->segs; s++) {
 		int64_t o = t->off[s];
 		const float *a0 = a[0] + o, *a1 = a[1] + o, *a2 = a[2] + o, *a3 = a[3] + o;
@@ -102,17 +158,48 @@ tile(const struct vq_gemm_tile *t, const float *const *a, float *const *c)
 	row_end(t, 11, c[11], c11);
 }
 
-/* One half panel: 16 floats of each of n rows become 16 rows of n columns and zeros. */
-static inline void
-transpose16(const float *from, int64_t ld, int n, float *to)
+/* The 4x4 blocks of r transposed where they stand: step 1 within pairs of rows, step 2
+ * within fours. */
+static inline __attribute__((always_inline)) void
+transpose_blocks(__m512 r[16])
 {
-	const __mmask16 there = mask_of(n < 0 ? 0 : n < 16 ? n : 16);
-	const __m512i rows = _mm512_mullo_epi32(_mm512_set1_epi32((int)ld),
-	    _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+	#pragma GCC unroll 4
+	for (int i = 0; i < 16; i += 4) {
+		__m512 a = _mm512_unpacklo_ps(r[i], r[i + 1]), b = _mm512_unpackhi_ps(r[i], r[i + 1]);
+		__m512 c = _mm512_unpacklo_ps(r[i + 2], r[i + 3]), d = _mm512_unpackhi_ps(r[i + 2], r[i + 3]);
+		r[i] = _mm512_shuffle_ps(a, c, 0x44);
+		r[i + 1] = _mm512_shuffle_ps(a, c, 0xee);
+		r[i + 2] = _mm512_shuffle_ps(b, d, 0x44);
+		r[i + 3] = _mm512_shuffle_ps(b, d, 0xee);
+	}
+}
 
-	for (int k = 0; k < 16; k++)
-		_mm512_store_ps(to + k * NR, _mm512_mask_i32gather_ps(_mm512_setzero_ps(), there, rows,
-		    from + k, sizeof(float)));
+/* One half panel: len (at most 16) floats of each of n rows become len rows of n
+ * columns and zeros. */
+static inline __attribute__((always_inline)) void
+transpose16(const float *from, int64_t ld, int n, int len, float *to)
+{
+	__mmask16 there = mask_of(len);
+	__m512 r[16], q[16];
+
+	#pragma GCC unroll 16
+	for (int i = 0; i < 16; i++)
+		r[i] = i < n ? _mm512_maskz_loadu_ps(there, from + i * ld) : _mm512_setzero_ps();
+	transpose_blocks(r);
+	/* Row i now has columns i, i + 4, i + 8, i + 12 of its four rows: one block each. */
+	#pragma GCC unroll 4
+	for (int i = 0; i < 4; i++) {
+		__m512 a = _mm512_shuffle_f32x4(r[i], r[i + 4], 0x88), b = _mm512_shuffle_f32x4(r[i], r[i + 4], 0xdd);
+		__m512 c = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0x88), d = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0xdd);
+		q[i] = _mm512_shuffle_f32x4(a, c, 0x88);
+		q[i + 4] = _mm512_shuffle_f32x4(b, d, 0x88);
+		q[i + 8] = _mm512_shuffle_f32x4(a, c, 0xdd);
+		q[i + 12] = _mm512_shuffle_f32x4(b, d, 0xdd);
+	}
+	#pragma GCC unroll 16
+	for (int i = 0; i < 16; i++)
+		if (i < len)
+			_mm512_store_ps(to + i * NR, q[i]);
 }
 
 static void
@@ -136,29 +223,27 @@ add4(float *c, int64_t n, const float *a, const float *b, int64_t ldb)
 static void
 pack(float *to, const float *from, int64_t ld, int64_t len, int n)
 {
-	for (int64_t k = 0; k < len; k++, to += NR, from += ld)
-		if (n == NR) {
-			_mm512_store_ps(to, _mm512_loadu_ps(from));
-			_mm512_store_ps(to + 16, _mm512_loadu_ps(from + 16));
-		} else {
-			for (int j = 0; j < NR; j++)
-				to[j] = j < n ? from[j] : 0;
-		}
+	__mmask16 lo = mask_of(n < 16 ? n : 16), hi = mask_of(n < 16 ? 0 : n - 16);
+
+	for (int64_t k = 0; k < len; k++, to += NR, from += ld) {
+		_mm512_store_ps(to, _mm512_maskz_loadu_ps(lo, from));
+		_mm512_store_ps(to + 16, _mm512_maskz_loadu_ps(hi, from + 16));
+	}
 }
 
 static void
 pack_transposed(float *to, const float *from, int64_t ld, int64_t len, int n)
 {
-	/* The gather's indices are 32-bit. */
-	int64_t whole = ld <= INT32_MAX / 16 ? len & ~(int64_t)15 : 0;
+	int64_t whole = len & ~(int64_t)15;
 
 	for (int64_t k = 0; k < whole; k += 16) {
-		transpose16(from + k, ld, n, to + k * NR);
-		transpose16(from + 16 * ld + k, ld, n - 16, to + k * NR + 16);
+		transpose16(from + k, ld, n, 16, to + k * NR);
+		transpose16(from + 16 * ld + k, ld, n - 16, 16, to + k * NR + 16);
 	}
-	for (int64_t k = whole; k < len; k++)
-		for (int j = 0; j < NR; j++)
-			to[k * NR + j] = j < n ? from[j * ld + k] : 0;
+	if (whole == len)
+		return;
+	transpose16(from + whole, ld, n, (int)(len - whole), to + whole * NR);
+	transpose16(from + 16 * ld + whole, ld, n - 16, (int)(len - whole), to + whole * NR + 16);
 }
 
 const struct vq_gemm_micro vq_gemm_avx512 = {

@@ -25,10 +25,6 @@ struct vq_panels {
 	void (*grad)(float *a, const float *w, const float *less, float scale, int64_t n);
 	/* x *= factor [W] */
 	void (*scale)(float *x, const float *factor, int64_t n);
-	/* to[j * ld + i] = from[i * W + j] * factor[j] for i < n, j < cols; added to what is
-	 * there when add. */
-	void (*transpose)(float *to, int64_t ld, const float *from, const float *factor, int64_t n, int cols,
-	    bool add);
 };
 
 extern const struct vq_panels vq_panels_portable, vq_panels_avx2, vq_panels_avx512;

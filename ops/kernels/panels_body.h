@@ -78,16 +78,7 @@ panel_scale(float *x, const float *factor, int64_t n)
 	}
 }
 
-static void
-panel_transpose(float *to, int64_t ld, const float *from, const float *factor, int64_t n, int cols, bool add)
-{
-	for (int j = 0; j < cols; j++, to += ld)
-		for (int64_t i = 0; i < n; i++)
-			to[i] = from[i * W + j] * factor[j] + (add ? to[i] : 0);
-}
-
 const struct vq_panels PANELS = {
 	.width = W,
 	.softmax = panel_softmax, .weights = panel_weights, .grad = panel_grad, .scale = panel_scale,
-	.transpose = panel_transpose,
 };
