@@ -699,17 +699,31 @@ END_TEST
 
 START_TEST(cifar10_is_found)
 {
+	static const char *const names[] = { "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse",
+		"ship", "truck" };
 	struct vq_data_spec s = spec_of("cifar10");
+	struct archive *a;
+	char name[64];
 
 	refuses(&s, VQ_DATA, "is not on this machine");
 	refuses(&s, VQ_DATA, "cifar10-jpeg.tar");
 	mkdir("data", 0755);
-	put_tar("data/cifar10-jpeg.tar", false, "");
-	expect("cifar10", "train", "1:1 20:0 10:2 2:1");
-	put_grey("data/cifar10/train/cat/1.png", 5);
-	expect("cifar10", "train", "5:0");
+	a = tar_begin("data/cifar10-jpeg.tar", false);
+	for (int i = 0; i < 20; i++) {
+		snprintf(name, sizeof(name), "%s/%s/1.png", i < 10 ? "train" : "test", names[i % 10]);
+		tar_grey(a, name, i);
+	}
+	tar_end(a);
+	expect("cifar10", "train", "0:0 1:1 2:2 3:3 4:4 5:5 6:6 7:7 8:8 9:9");
+	for (int i = 0; i < 10; i++) {
+		snprintf(name, sizeof(name), "data/cifar10/train/%s/1.png", names[i]);
+		put_grey(name, 30 + i);
+	}
+	expect("cifar10", "train", "30:0 31:1 32:2 33:3 34:4 35:5 36:6 37:7 38:8 39:9");
 	/* Where the folder lacks a split, the archive is next. */
-	expect("cifar10", "test", "30:2");
+	expect("cifar10", "test", "10:0 11:1 12:2 13:3 14:4 15:5 16:6 17:7 18:8 19:9");
+	put_grey("data/cifar10/train/eleventh/1.png", 1);
+	refuses(&s, VQ_DATA, "data/cifar10: holds 11 classes; cifar10 has 10");
 	s.split = "val";
 	refuses(&s, VQ_CONFIG, "its splits are train and test");
 }

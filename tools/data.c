@@ -83,8 +83,9 @@ source_text(const struct vq_source_kind *k, bool color, struct vq_arena *a, stru
 		    color && found ? "\033[0m" : "");
 	}
 	if (k->fetch != NULL)
-		vq_text_add(out, "  %-10s vqgraph data fetch %s (%s)\n", "to get it", k->name,
-		    vq_bytes_str((double)download_bytes(k), size));
+		vq_text_add(out, "  %-10s vqgraph data fetch %s%s%s%s\n", "to get it", k->name,
+		    download_bytes(k) > 0 ? " (" : "", download_bytes(k) > 0 ?
+		    vq_bytes_str((double)download_bytes(k), size) : "", download_bytes(k) > 0 ? ")" : "");
 	if (k->package != NULL)
 		vq_text_add(out, "  %-10s apt install %s\n", k->fetch != NULL ? "" : "to get it", k->package);
 	vq_text_add(out, "\n");

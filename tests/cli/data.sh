@@ -59,8 +59,8 @@ out "16 samples, image f32[13, 18, 3], 2 classes"
 (cd photos && tar -cf ../data/cifar10.tar .)
 run 0 data list
 out "data/cifar10.tar: found"
-run 0 data verify cifar10
-out "data/cifar10.tar"
+run 4 data verify cifar10
+err "data/cifar10.tar: holds 2 classes; cifar10 has 10"
 run 4 data verify cifar100
 err "the data of 'cifar100' (train) is not on this machine"
 finish
