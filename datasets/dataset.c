@@ -41,7 +41,7 @@ static const char *const bad_choices[] = { "fail", "skip", NULL };
 
 #define FIELD(f) .name = #f, .offset = offsetof(struct vq_data_spec, f)
 const struct vq_param vq_data_params[] = {
-	{ FIELD(source), .kind = VQ_P_STRING, .also = also_source,
+	{ FIELD(source), .kind = VQ_P_STRING, .init = "", .also = also_source,
 	  .doc = "a data source by name (vqgraph data list), or a path" },
 	{ FIELD(split), .kind = VQ_P_STRING, .init = "train", .also = also_split,
 	  .doc = "the part of it: train, test, and val where there is one" },
@@ -379,7 +379,7 @@ vq_dataset_check(const struct vq_data_spec *spec, struct vq_diags *d)
 	struct vq_arena a = { 0 };
 	struct vq_data_spec full;
 	const char *folder;
-	bool there = complete(spec, &full, d) && locate(&full, &a, &folder, d) != NULL;
+	bool there = spec->stage ? true : complete(spec, &full, d) && locate(&full, &a, &folder, d) != NULL;
 
 	vq_arena_free(&a);
 	return there ? 0 : -1;

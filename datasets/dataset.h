@@ -54,6 +54,8 @@ struct vq_data_spec {
 	int64_t crop;			/* training: pixels of padding that a random window is cut from */
 	bool flip;			/* training: mirrored at random */
 	int bad;			/* enum vq_bad: pictures that cannot be read */
+	const char *stage;		/* the stage whose arrays it is; source is their folder once that is
+					 * known; or NULL */
 	const char *base;		/* a folder, or a file in it, that relative paths start from; or NULL */
 	const struct vq_range *at;	/* where the source is named, for errors; may be NULL */
 };
@@ -107,7 +109,8 @@ const struct vq_source_kind *vq_source_kind_find(const char *name);
 /* Which splits there are of what the spec names (its split is not looked at), as far as can be told;
  * NULL-terminated.  Reads an archive's list. */
 const char *const *vq_data_splits(const struct vq_data_spec *spec, struct vq_arena *a);
-/* Whether the data is there, without reading it: -1 after the errors of open. */
+/* Whether the data is there, without reading it: -1 after the errors of open.  That of a
+ * stage is made in the run, and not judged. */
 int vq_dataset_check(const struct vq_data_spec *spec, struct vq_diags *d);
 struct vq_dataset *vq_dataset_open(const struct vq_data_spec *spec, struct vq_diags *d);
 /*

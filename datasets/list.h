@@ -1,4 +1,4 @@
 /* Every source kind with a name: X(mnist) stands for vq_source_mnist in datasets/. */
 #define VQ_SOURCE_LIST(X) X(mnist) X(fashion_mnist) X(cifar10) X(cifar100) X(digits)
 /* What a path can be; the first that knows it reads it. */
-#define VQ_PATH_SOURCE_LIST(X) X(idx_folder) X(cifar_files) X(pictures)
+#define VQ_PATH_SOURCE_LIST(X) X(idx_folder) X(cifar_files) X(arrays) X(pictures)

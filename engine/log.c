@@ -267,6 +267,12 @@ fill_folder(struct vq_run *r, const struct vq_run_info *info, struct vq_diags *d
 	return rc;
 }
 
+int
+vq_run_folder(struct vq_run *r, const char *name, struct vq_diags *d)
+{
+	return make_inside(r, name, d);
+}
+
 /* What fill_folder made before it failed. */
 static void
 remove_folder(const struct vq_run *r)

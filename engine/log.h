@@ -42,10 +42,21 @@ void vq_run_close(struct vq_run *r);
 const char *vq_run_dir(const struct vq_run *r);
 /* "<dir>/<relative>", for free(). */
 char *vq_run_path(const struct vq_run *r, const char *fmt, ...) VQ_PRINTF(2, 3);
+/* Makes a folder in the run's, if it is not there. */
+int vq_run_folder(struct vq_run *r, const char *name, struct vq_diags *d);
 /* A line to log.txt (with the time) and, unless quiet, to standard error. */
 void vq_run_say(struct vq_run *r, const char *fmt, ...) VQ_PRINTF(2, 3);
 /* Adds a member to env.json: text values (data SHA-256, ...). */
 int vq_run_env(struct vq_run *r, const char *key, const char *value, struct vq_diags *d);
+
+/*
+ * Whether the run came to its end, "running" or "stopped" otherwise (env.json says it).
+ * state_of reads that of any run's folder: "" when it cannot be told.  buf: of VQ_STATE_STR.
+ */
+enum { VQ_STATE_STR = 16 };
+#define VQ_RUN_DONE "done"
+int vq_run_state(struct vq_run *r, const char *state, struct vq_diags *d);
+const char *vq_run_state_of(const char *dir, char buf[VQ_STATE_STR]);
 
 /* --- metrics ------------------------------------------------------------- */
 

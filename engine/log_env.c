@@ -89,6 +89,7 @@ vq_env_create(const struct vq_run *r, const struct vq_run_info *info, struct vq_
 	    json_integer((json_int_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE)));
 	set_text(o, "threads", info->threads_why);
 	set_text(o, "isa", info->isa);
+	set_text(o, "state", "running");
 	rc = write_env(r, o, d);
 	json_decref(o);
 	free(cwd);
@@ -117,4 +118,30 @@ vq_run_env(struct vq_run *r, const char *key, const char *value, struct vq_diags
 	free(text);
 	free(path);
 	return rc;
+}
+
+int
+vq_run_state(struct vq_run *r, const char *state, struct vq_diags *d)
+{
+	return vq_run_env(r, "state", state, d);
+}
+
+const char *
+vq_run_state_of(const char *dir, char buf[VQ_STATE_STR])
+{
+	char *path = vq_asprintf("%s/env.json", dir), *text;
+	struct vq_diags unheard = { 0 };
+	json_error_t why;
+	json_t *o = NULL;
+	size_t n;
+
+	if ((text = vq_file_read(path, ENV_MOST, &n, VQ_FAILED, &unheard)) != NULL)
+		o = json_loadb(text, n, 0, &why);
+	const char *state = json_string_value(json_object_get(o, "state"));
+	snprintf(buf, VQ_STATE_STR, "%s", state ? state : "");
+	json_decref(o);
+	vq_diags_free(&unheard);
+	free(text);
+	free(path);
+	return buf;
 }

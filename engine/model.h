@@ -57,6 +57,21 @@ const char *vq_model_input(const struct vq_model *m, const char *graph, int i, i
 struct vq_graph *vq_model_expand(const struct vq_model *m, const char *graph, bool train,
     const struct vq_size *size, int nsize, struct vq_diags *d);
 
+/*
+ * A file used under an alias that has stages of its own: what this model builds on.
+ * Its modules' parameters are named `alias.` and their names there.  The overrides are
+ * those of the command line that begin with the alias, without it.
+ */
+struct vq_base {
+	const char *alias;
+	const char *path;
+	struct vq_override *set;
+	int nset;
+	struct vq_range at;		/* of the `use` */
+};
+int vq_model_bases(const struct vq_model *m);
+const struct vq_base *vq_model_base(const struct vq_model *m, int i);
+
 /* --- stages: kept as trees, read by the stage with its own tables --------- */
 
 int vq_model_stages(const struct vq_model *m);

@@ -1,5 +1,5 @@
 /*
- * model_load -- the files of a model, the overrides, and what a name means where
+ * model_load -- the files of a model, and what a name means where
  */
 #include <errno.h>
 #include <stdio.h>
@@ -167,7 +167,8 @@ vq_help_near(struct vq_diag *e, const struct vq_suggest *s)
 
 /* --- use ------------------------------------------------------------------ */
 
-static struct file *read_one(struct vq_model *m, const char *path, const struct vq_tree *root, struct vq_diags *d);
+static struct file *read_one(struct vq_model *m, const char *path, const char *via, struct vq_tree *root,
+    struct vq_diags *d);
 
 static struct file *
 find_file(const struct vq_model *m, const char *path)
@@ -229,6 +230,16 @@ report_cycle(struct vq_model *m, const struct file *f, const struct vq_tree *at,
 	vq_note(e, NULL, "%s again", f->path);
 }
 
+/* A file that stands under two names is read once, by the first of them. */
+static void
+refuse_overrides(const struct vq_model *m, const char *via, const struct use *u, struct vq_diags *d)
+{
+	for (int i = 0; via && i < m->nset; i++)
+		if (strncmp(m->set[i].text, via, strlen(via)) == 0)
+			vq_error(d, VQ_CONFIG, &u->at, "%s was read under another name before: '%s' cannot be set by this one",
+			    u->file->path, m->set[i].text);
+}
+
 /* One entry of `use`: lib/nn, or alias: file. */
 static void
 read_use(struct vq_model *m, struct file *f, const struct vq_tree *t, struct vq_diags *d)
@@ -236,7 +247,7 @@ read_use(struct vq_model *m, struct file *f, const struct vq_tree *t, struct vq_
 	struct use *u = &f->use[f->uses];
 	struct vq_text tried = { 0 };
 	struct vq_tree *root;
-	const char *path;
+	const char *path, *via;
 
 	*u = (struct use){ .at = t->at };
 	if (t->kind == VQ_TREE_MAP && t->count == 1) {
@@ -250,14 +261,16 @@ read_use(struct vq_model *m, struct file *f, const struct vq_tree *t, struct vq_
 		vq_error(d, VQ_CONFIG, &t->at, "a file is wanted here, as in lib/nn, or `alias: file`");
 		return;
 	}
+	via = f->via && u->alias ? vq_arena_printf(m->arena, "%s%s.", f->via, u->alias) : NULL;
 	if ((path = locate(m, f, t->text, &tried)) == NULL) {
 		struct vq_diag *e = vq_error(d, VQ_CONFIG, &t->at, "there is no model file '%s'", t->text);
 		vq_note(e, NULL, "looked for: %s", tried.s);
 	} else if ((u->file = find_file(m, path)) != NULL) {
 		if (u->file->busy)
 			report_cycle(m, u->file, t, d);
+		refuse_overrides(m, via, u, d);
 	} else if ((root = vq_yaml_read(path, m->arena, d)) != NULL) {
-		u->file = read_one(m, path, root, d);
+		u->file = read_one(m, path, via, root, d);
 	}
 	vq_text_free(&tried);
 	f->uses += u->file != NULL && !u->file->busy;
@@ -276,7 +289,7 @@ read_uses(struct vq_model *m, struct file *f, struct vq_diags *d)
 }
 
 static struct file *
-read_one(struct vq_model *m, const char *path, const struct vq_tree *root, struct vq_diags *d)
+read_one(struct vq_model *m, const char *path, const char *via, struct vq_tree *root, struct vq_diags *d)
 {
 	struct file *f = vq_arena_alloc(m->arena, sizeof(*f));
 
@@ -288,8 +301,11 @@ read_one(struct vq_model *m, const char *path, const struct vq_tree *root, struc
 	m->file[m->files++] = f;
 	f->model = m;
 	f->path = path;
+	f->via = via;
 	f->root = root;
 	f->busy = true;
+	if (via)
+		vq_model_override(m, via, root, d);
 	if (vq_want_map(root, "a model file", d)) {
 		read_uses(m, f, d);
 		vq_model_read_file(m, f, d);
@@ -341,133 +357,39 @@ name_modules(struct vq_model *m, struct vq_diags *d)
 	vq_names_free(&seen);
 }
 
-/* --- overrides ------------------------------------------------------------ */
+/* --- what it builds on ------------------------------------------------------ */
 
 static void
-unknown_path(const struct vq_tree *map, const char *text, size_t from, size_t to,
-    const struct vq_tree *value, struct vq_diags *d)
+find_bases(struct vq_model *m)
 {
-	char *part = vq_strndup(text + from, to - from);
-	struct vq_range at = value->at;
-	struct vq_suggest near;
-	struct vq_diag *e;
+	const struct file *f = m->file[0];
 
-	at.col = (int)from + 1;
-	at.end_col = (int)to + 1;
-	e = vq_error(d, VQ_CONFIG, &at, from ? "there is no '%s' in %.*s" : "there is no '%s'", part,
-	    from ? (int)from - 1 : 0, text);
-	vq_suggest_start(&near, part);
-	for (int i = 0; map && i < map->count; i++)
-		if (map->kind == VQ_TREE_MAP)
-			vq_suggest_try(&near, map->item[i].key->text);
-	if (near.best)
-		vq_help_near(e, &near);
-	else if (map && map->kind == VQ_TREE_LIST)
-		vq_note(e, NULL, "it is a list of %d, counted from 0", map->count);
-	free(part);
-}
-
-/* The entry of a map or list that the path goes on with; *to moves past its name. */
-static struct vq_pair *
-find_part(const struct vq_tree *in, const char *text, size_t from, size_t end, size_t *to)
-{
-	for (int i = 0; in->kind == VQ_TREE_MAP && i < in->count; i++) {
-		size_t n = strlen(in->item[i].key->text);
-		if (n <= end - from && strncmp(text + from, in->item[i].key->text, n) == 0 &&
-		    (from + n == end || text[from + n] == '.')) {
-			*to = from + n;
-			return &in->item[i];
+	m->base = vq_arena_alloc(m->arena, sizeof(*m->base) * (size_t)(f->uses + 1));
+	for (int i = 0; i < f->uses; i++) {
+		const struct use *u = &f->use[i];
+		if (u->alias == NULL || u->file->stages == NULL || u->file->stages->count == 0)
+			continue;
+		struct vq_base *b = &m->base[m->bases++];
+		*b = (struct vq_base){ .alias = u->alias, .path = u->file->path, .at = u->at };
+		b->set = vq_arena_alloc(m->arena, sizeof(*b->set) * (size_t)(m->nset + 1));
+		for (int k = 0; k < m->nset; k++) {
+			const char *rest = after_alias(u, m->set[k].text);
+			if (rest)
+				b->set[b->nset++].text = vq_arena_strdup(m->arena, rest);
 		}
 	}
-	*to = from + strcspn(text + from, ".=");
-	if (in->kind != VQ_TREE_LIST || *to == from || strspn(text + from, "0123456789") < *to - from || *to - from > 6)
-		return NULL;
-	int i = atoi(text + from);
-	return i < in->count ? &in->item[i] : NULL;
 }
 
-/* A stage's key that was left out may be given; its reader judges it. */
-static bool
-add_key(struct vq_arena *a, struct vq_tree *map, const char *text, size_t from, size_t end, struct vq_tree *value)
+int
+vq_model_bases(const struct vq_model *m)
 {
-	struct vq_pair *item = vq_arena_alloc(a, sizeof(*item) * (size_t)(map->count + 1));
-	struct vq_tree *key = vq_arena_copy(a, value, sizeof(*value));
-	struct vq_suggest near;
-
-	key->text = vq_arena_strndup(a, text + from, end - from);
-	key->kind = VQ_TREE_SCALAR;
-	key->at.col = (int)from + 1;
-	key->at.end_col = (int)end + 1;
-	vq_suggest_start(&near, key->text);
-	for (int i = 0; i < map->count; i++)
-		vq_suggest_try(&near, map->item[i].key->text);
-	if (near.best || strchr(key->text, '.'))
-		return false;
-	if (map->count > 0)
-		memcpy(item, map->item, sizeof(*item) * (size_t)map->count);
-	item[map->count] = (struct vq_pair){ key, value };
-	map->item = item;
-	map->count++;
-	return true;
+	return m->bases;
 }
 
-static void
-set_path(struct vq_model *m, struct vq_tree *root, const char *text, size_t end, struct vq_tree *value,
-    struct vq_diags *d)
+const struct vq_base *
+vq_model_base(const struct vq_model *m, int i)
 {
-	struct vq_tree *in = root;
-	bool stage = strncmp(text, "stages.", 7) == 0;
-	size_t from = 0, to;
-	struct vq_pair *at;
-
-	for (int depth = 0;; depth++) {
-		at = find_part(in, text, from, end, &to);
-		if (at == NULL && stage && depth >= 2 && in->kind == VQ_TREE_MAP && to >= end &&
-		    add_key(m->arena, in, text, from, end, value))
-			return;
-		if (at == NULL) {
-			unknown_path(in, text, from, to < end ? to : end, value, d);
-			return;
-		}
-		if (to == end)
-			break;
-		in = at->value;
-		from = to + 1;
-	}
-	at->value = value;
-}
-
-/* "codes=256": a let of the file; "stages.vqvae.epochs=3": anything in it. */
-static void
-apply_override(struct vq_model *m, struct vq_tree *root, const char *text, struct vq_diags *d)
-{
-	const char *equals = strchr(text, '=');
-	struct vq_tree *value, *let;
-	size_t end = equals ? (size_t)(equals - text) : 0;
-
-	if (equals == NULL || end == 0 || equals[1] == '\0') {
-		struct vq_source *source = vq_arena_alloc(m->arena, sizeof(*source));
-		struct vq_range at = { .source = source };
-		source->name = "command line";
-		vq_help(vq_error(d, VQ_CONFIG, &at, "'%s' sets nothing", text), "write path=value, as in codes=256");
-		return;
-	}
-	value = vq_yaml_value("command line", text, end + 1, m->arena, d);
-	if (value == NULL || root->kind != VQ_TREE_MAP)
-		return;
-	let = vq_tree_get(root, "let");
-	if (memchr(text, '.', end) == NULL) {
-		struct vq_pair *at = NULL;
-		size_t to;
-		if (let && let->kind == VQ_TREE_MAP)
-			at = find_part(let, text, 0, end, &to);
-		if (at == NULL)
-			unknown_path(let, text, 0, end, value, d);
-		else
-			at->value = value;
-		return;
-	}
-	set_path(m, root, text, end, value, d);
+	return &m->base[i];
 }
 
 /* --- loading -------------------------------------------------------------- */
@@ -490,12 +412,15 @@ finish(struct vq_model *m, const char *path, struct vq_tree *root, const struct 
 	int before = d->total;
 
 	m->errors_before = before;
-	for (int i = 0; root && i < nset; i++)
-		apply_override(m, root, set[i].text, d);
-	if (root == NULL || read_one(m, path, root, d) == NULL || m->files == 0) {
+	m->set = set;
+	m->nset = nset;
+	if (root == NULL || read_one(m, path, "", root, d) == NULL || m->files == 0) {
 		vq_model_free(m);
 		return NULL;
 	}
+	find_bases(m);
+	m->set = NULL;		/* the caller's */
+	m->nset = 0;
 	place_files(m);
 	name_modules(m, d);
 	eval_lets(m, d);

@@ -1,7 +1,8 @@
 /*
  * model_private -- a model as its readers leave it and the expander finds it
  *
- * model_load.c   files, `use`, overrides
+ * model_load.c   files, `use`
+ * model_override.c  what the command line sets
  * model_read.c   declarations: let, args, in, params, state, out, modules, graphs
  * model_link.c   steps: every name in them found once and for all
  * model_callee.c what a step calls
@@ -181,6 +182,8 @@ struct use {
 struct file {
 	struct vq_model *model;
 	const char *path;
+	const char *via;			/* "vqvae.", where aliases alone lead here: overrides by
+						 * that name are for this file; NULL elsewhere */
 	const char *prefix;			/* "vqvae." */
 	bool placed;				/* prefix is known */
 	bool busy;				/* being read: a use of it is a cycle */
@@ -205,6 +208,10 @@ struct vq_model {
 	struct file **file;			/* file[0] is the main one */
 	int files, file_cap;
 	int errors_before;			/* in the diagnostics, when reading began */
+	const struct vq_override *set;		/* while it is loaded */
+	int nset;
+	struct vq_base *base;
+	int bases;
 };
 
 /* What a name is looked up in while a tree is read. */
@@ -293,5 +300,8 @@ int vq_step_find_setting(const struct step *s, const char *name);
 int vq_step_unknown_key(const struct step *s, const struct vq_tree *key, struct vq_diags *d);
 /* "conv takes out, kernel, stride = 1, pad = 0". */
 void vq_callee_note(const struct step *s, struct vq_diag *e);
+
+/* Puts the overrides that are meant for the file reached by `via` into its tree. */
+void vq_model_override(struct vq_model *m, const char *via, struct vq_tree *root, struct vq_diags *d);
 
 #endif

@@ -111,78 +111,134 @@ vq_stage_kind(const struct vq_model *m, int stage, struct vq_diags *d)
 	return -1;
 }
 
+/* A stage as it was read.  What an encoding or evaluating one reads stands in train, too:
+ * graph, values, data in validate. */
+struct planned {
+	int kind;
+	struct vq_train train;
+};
+
 /* All stages are read before the first runs: an error in the last one is told at once. */
 static int
-read_stages(const struct vq_model *m, struct vq_train *train, struct vq_diags *d)
+read_stages(const struct vq_model *m, struct planned *stage, struct vq_diags *d)
 {
+	struct vq_encode encode;
+	struct vq_sample sample;
 	int error = 0;
 
 	for (int i = 0; i < vq_model_stages(m); i++) {
-		int kind = vq_stage_kind(m, i, d);
-		if (kind == VQ_STAGE_TRAIN)
-			error |= vq_train_read(m, i, &train[i], d);
-		if (kind == VQ_STAGE_SAMPLE) {
-			struct vq_sample sample;
+		struct planned *p = &stage[i];
+		p->kind = vq_stage_kind(m, i, d);
+		if (p->kind == VQ_STAGE_TRAIN) {
+			error |= vq_train_read(m, i, &p->train, d);
+		} else if (p->kind == VQ_STAGE_ENCODE) {
+			error |= vq_encode_read(m, i, &encode, d);
+			p->train = encode.t;
+		} else if (p->kind == VQ_STAGE_EVALUATE) {
+			error |= vq_evaluate_read(m, i, &p->train, d);
+		} else if (p->kind == VQ_STAGE_SAMPLE) {
 			error |= vq_sample_read(m, i, &sample, d);
 			vq_sample_free(&sample);
 		}
-		error |= kind < 0;
+		error |= p->kind < 0;
 	}
 	return error ? -1 : 0;
 }
 
-/* The same for a stage that draws samples; nothing for others. */
 static int
 bind_sample(const struct vq_model *m, int i, struct vq_vars *vars, uint64_t seed, struct vq_diags *d)
 {
 	struct vq_sample s;
-
-	if (vq_stage_kind(m, i, d) != VQ_STAGE_SAMPLE)
-		return 0;
 	int error = vq_sample_read(m, i, &s, d) < 0 || vq_sample_bind(m, &s, vars, seed, d) < 0;
+
 	vq_sample_free(&s);
 	return error ? -1 : 0;
 }
 
-/* Makes the variables of every training stage, so that the size is known before
- * the first step and each stage's graph has been judged. */
 static int
-bind_stages(const struct vq_model *m, const struct vq_train *train, struct vq_vars *vars, uint64_t seed,
+bind_graph(struct vq_graph *g, struct vq_vars *vars, uint64_t seed, struct vq_diags *d)
+{
+	int error = g == NULL || vq_vars_bind(vars, g, seed, d) < 0;
+
+	vq_graph_free(g);
+	return error ? -1 : 0;
+}
+
+/* Makes the variables of every stage, so that the size is known before the first step and
+ * each stage's graph has been judged. */
+static int
+bind_stages(const struct vq_model *m, const struct planned *stage, struct vq_vars *vars, uint64_t seed,
     struct vq_diags *d)
 {
-	for (int i = 0; i < vq_model_stages(m); i++) {
-		if (train[i].name == NULL) {
-			if (bind_sample(m, i, vars, seed, d) < 0)
-				return -1;
-			continue;
-		}
-		const struct vq_train *t = &train[i];
-		bool evaluates = t->validate.source || t->shows > 0;
-		struct vq_graph *g = vq_train_graph(m, t, t->data.batch, (1u << t->updates) - 1, true, d), *e = NULL;
-		int error = g == NULL || vq_vars_bind(vars, g, seed, d) < 0;
-		if (!error && evaluates)
-			error = (e = vq_eval_graph(m, t, t->data.batch, d)) == NULL || vq_vars_bind(vars, e, seed, d) < 0;
-		vq_graph_free(g);
-		vq_graph_free(e);
-		if (error)
-			return -1;
+	int error = 0;
+
+	for (int i = 0; i < vq_model_stages(m) && error == 0; i++) {
+		const struct vq_train *t = &stage[i].train;
+		bool trains = stage[i].kind == VQ_STAGE_TRAIN;
+		if (trains)
+			error = bind_graph(vq_train_graph(m, t, t->data.batch, (1u << t->updates) - 1, true, d), vars,
+			    seed, d);
+		if (stage[i].kind == VQ_STAGE_SAMPLE)
+			error = bind_sample(m, i, vars, seed, d);
+		else if (error == 0 && (!trains || vq_train_val(t)))
+			error = bind_graph(vq_eval_graph(m, t, t->data.batch, d), vars, seed, d);
 	}
-	return 0;
+	return error;
 }
 
 /* Missing data is told before anything is written. */
 static int
-check_data(const struct vq_model *m, const struct vq_train *train, struct vq_diags *d)
+check_data(const struct vq_model *m, const struct planned *stage, struct vq_diags *d)
 {
 	int error = 0;
 
 	for (int i = 0; i < vq_model_stages(m); i++) {
-		if (train[i].name == NULL)
-			continue;
-		error |= vq_dataset_check(&train[i].data, d);
-		if (train[i].validate.source)
-			error |= vq_dataset_check(&train[i].validate, d);
+		const struct vq_data_spec *spec[] = { &stage[i].train.data, &stage[i].train.validate };
+		for (int k = 0; k < 2; k++)
+			if (stage[i].train.name && spec[k]->source)
+				error |= vq_dataset_check(spec[k], d);
 	}
+	return error;
+}
+
+void
+vq_data_locate(const struct vq_stage_run *r, struct vq_data_spec *spec)
+{
+	if (spec->stage == NULL)
+		return;
+	char *path = vq_run_path(r->run, "%s", spec->stage);
+	spec->source = vq_arena_printf(&r->vars->arena, "%s/", path);
+	spec->base = NULL;
+	free(path);
+}
+
+int
+vq_stage_save(const struct vq_stage_run *r, const struct vq_position *at, const char *file, struct vq_diags *d)
+{
+	struct vq_meta meta = { 0 };
+	struct vq_text resolved = { 0 };
+	char number[32];
+
+	vq_model_print(r->model, &resolved);
+	vq_meta_set(&meta, "format", "vqgraph");
+	vq_meta_set(&meta, "format_version", "1");
+	vq_meta_set(&meta, "config", resolved.s);
+	vq_meta_set(&meta, "stage", at->stage);
+	snprintf(number, sizeof(number), "%lld", (long long)at->step);
+	vq_meta_set(&meta, "step", number);
+	snprintf(number, sizeof(number), "%lld", (long long)at->epoch);
+	vq_meta_set(&meta, "epoch", number);
+	snprintf(number, sizeof(number), "%lld", (long long)at->data_position);
+	vq_meta_set(&meta, "data_position", number);
+	snprintf(number, sizeof(number), "%llu", (unsigned long long)r->seed);
+	vq_meta_set(&meta, "seed", number);
+	snprintf(number, sizeof(number), "%.3f", at->elapsed_s);
+	vq_meta_set(&meta, "elapsed_s", number);
+	char *path = vq_run_path(r->run, "checkpoints/%s", file);
+	int error = vq_checkpoint_save(path, r->vars, true, &meta, d);
+	free(path);
+	vq_meta_free(&meta);
+	vq_text_free(&resolved);
 	return error;
 }
 
@@ -190,7 +246,8 @@ struct running {
 	const struct vq_run_options *o;
 	struct vq_diags *d;
 	struct vq_model *model;
-	struct vq_train *train;		/* by stage; name NULL where it trains nothing */
+	struct planned *stage;
+	double started;
 	struct vq_vars vars;
 	struct vq_meta meta;		/* of the checkpoint resumed */
 	struct vq_run *run;
@@ -201,36 +258,80 @@ struct running {
 	struct vq_opening *data, *val;	/* it and what the stage evaluates on */
 };
 
+/* The stage itself, and what makes the data that it reads. */
+static bool
+is_asked_for(const struct running *s, int i)
+{
+	const char *name = vq_model_stage_name(s->model, i), *wanted = s->o->stage;
+
+	if (wanted == NULL || strcmp(name, wanted) == 0)
+		return true;
+	for (int k = 0; k < vq_model_stages(s->model); k++) {
+		const struct vq_train *t = &s->stage[k].train;
+		if (strcmp(vq_model_stage_name(s->model, k), wanted) == 0 &&
+		    ((t->data.stage && strcmp(t->data.stage, name) == 0) ||
+		    (t->validate.stage && strcmp(t->validate.stage, name) == 0)))
+			return true;
+	}
+	return false;
+}
+
 static int
-run_stages(struct running *s, double started)
+run_stage(struct running *s, struct vq_stage_run *r, int i)
+{
+	struct planned *p = &s->stage[i];
+
+	r->resumed = s->resumed && i == s->first ? &s->meta : NULL;
+	r->data = r->val = NULL;
+	if (i == s->reading) {
+		r->data = s->data;
+		r->val = s->val;
+		s->reading = VQ_NONE;
+	}
+	if (p->kind == VQ_STAGE_ENCODE)
+		return vq_encode_run(r, i, s->d);
+	if (p->kind == VQ_STAGE_EVALUATE)
+		return vq_evaluate_run(r, i, s->d);
+	if (p->kind == VQ_STAGE_SAMPLE)
+		return vq_sample_run(r, i, s->d);
+	vq_data_locate(r, &p->train.data);
+	vq_data_locate(r, &p->train.validate);
+	return vq_train_run(r, &p->train, s->d);
+}
+
+/* What a resumed run has behind it is not done again; what its stages have encoded is looked
+ * at again, for it may have been removed. */
+static int
+run_stages(struct running *s)
 {
 	const struct vq_run_options *o = s->o;
+	bool cut = false;
 	struct vq_stage_run r = {
-		.o = o, .model = s->model, .vars = &s->vars, .run = s->run, .seed = s->seed, .started = started,
-		.deadline = o->max_seconds > 0 ? started + o->max_seconds : 0,
-		.signal = &stopped_by, .save = &asked_to_save,
+		.o = o, .model = s->model, .vars = &s->vars, .run = s->run, .seed = s->seed, .started = s->started,
+		.deadline = o->max_seconds > 0 ? s->started + o->max_seconds : 0,
+		.signal = &stopped_by, .save = &asked_to_save, .cut = &cut,
 	};
-	int code = 0;
+	int code = 0, n = vq_model_stages(s->model);
 
-	for (int i = s->first; i < vq_model_stages(s->model) && code == 0; i++) {
-		if (o->stage && strcmp(vq_model_stage_name(s->model, i), o->stage) != 0)
+	/* A checkpoint holds what the run builds on; one that is stopped before training has one, too. */
+	if (!s->resumed && vq_model_bases(s->model) > 0 && vq_stage_save(&r, &(struct vq_position){
+	    .stage = vq_model_stage_name(s->model, 0) }, "last.safetensors", s->d) < 0)
+		return (int)vq_diags_status(s->d);
+	for (int i = 0; i < n && code == 0; i++) {
+		if (!is_asked_for(s, i) || (i < s->first && s->stage[i].kind != VQ_STAGE_ENCODE)) {
+			cut |= i >= s->first;
 			continue;
-		if (r.deadline > 0 && vq_now() >= r.deadline)
-			break;
-		r.resumed = s->resumed && i == s->first ? &s->meta : NULL;
-		int kind = vq_stage_kind(s->model, i, s->d);
-		r.data = r.val = NULL;
-		if (i == s->reading) {
-			r.data = s->data;
-			r.val = s->val;
-			s->reading = VQ_NONE;
 		}
-		code = kind == VQ_STAGE_TRAIN ? vq_train_run(&r, &s->train[i], s->d) :
-		    kind == VQ_STAGE_ENCODE ? vq_encode_run(&r, i, s->d) :
-		    kind == VQ_STAGE_SAMPLE ? vq_sample_run(&r, i, s->d) : vq_evaluate_run(&r, i, s->d);
+		if (r.deadline > 0 && vq_now() >= r.deadline) {
+			cut = true;
+			break;
+		}
+		code = run_stage(s, &r, i);
 		if (code == 0 && stopped_by)
 			code = 128 + stopped_by;
 	}
+	if (vq_run_state(s->run, code == 0 && !cut ? VQ_RUN_DONE : "stopped", s->d) < 0 && code == 0)
+		code = (int)vq_diags_status(s->d);
 	return code;
 }
 
@@ -291,11 +392,11 @@ start_reading(struct running *s)
 
 	while (s->o->stage && i < vq_model_stages(s->model) && strcmp(vq_model_stage_name(s->model, i), s->o->stage) != 0)
 		i++;
-	if (i >= vq_model_stages(s->model) || s->train[i].name == NULL)
+	if (i >= vq_model_stages(s->model) || s->stage[i].kind != VQ_STAGE_TRAIN || s->stage[i].train.data.stage)
 		return;
-	const struct vq_data_spec *val = vq_train_val(&s->train[i]);
+	const struct vq_data_spec *val = vq_train_val(&s->stage[i].train);
 	s->reading = i;
-	s->data = vq_dataset_open_begin(&s->train[i].data);
+	s->data = vq_dataset_open_begin(&s->stage[i].train.data);
 	s->val = val ? vq_dataset_open_begin(val) : NULL;
 }
 
@@ -320,72 +421,95 @@ choose_seed(const struct running *s)
 	if (s->o->has_seed)
 		return s->o->seed;
 	for (int i = 0; i < vq_model_stages(s->model); i++)
-		if (s->train[i].name)
-			return (uint64_t)s->train[i].seed;
+		if (s->stage[i].kind == VQ_STAGE_TRAIN)
+			return (uint64_t)s->stage[i].train.seed;
 	return 1;
 }
 
+/* A new run's weights: those of the runs it builds on, and those it is to start from.
+ * *stop: there is no time left for this one. */
 static int
-prepare(struct running *s)
+load_weights(struct running *s, bool *stop)
+{
+	struct vq_vars trial = { 0 };
+	int error, code;
+
+	if (vq_model_bases(s->model) > 0) {
+		/* Graphs are judged before hours go into what they build on. */
+		error = bind_stages(s->model, s->stage, &trial, s->seed, s->d);
+		vq_vars_free(&trial);
+		if (error < 0)
+			return (int)vq_diags_status(s->d);
+		code = vq_run_bases(s->o, s->model, &s->vars, s->started, stop, s->d);
+		if (code != 0 || *stop)
+			return code;
+	}
+	if (s->o->init_from && vq_checkpoint_load(s->o->init_from, &s->vars, VQ_LOAD_PARAMS, NULL, s->d) < 0)
+		return (int)vq_diags_status(s->d);
+	return 0;
+}
+
+/* Returns an exit code. */
+static int
+prepare(struct running *s, bool *stop)
 {
 	const struct vq_run_options *o = s->o;
+	int code;
 
 	if (o->resume) {
 		if (open_resumed(s) < 0)
-			return -1;
+			return (int)vq_diags_status(s->d);
 	} else if ((s->model = vq_model_load(o->file, o->set, o->nset, s->d)) == NULL) {
-		return -1;
+		return (int)vq_diags_status(s->d);
 	}
 	int n = vq_model_stages(s->model);
-	if (n == 0) {
+	if (n == 0)
 		vq_error(s->d, VQ_CONFIG, NULL, "%s has no stages: there is nothing to run", vq_model_path(s->model));
-		return -1;
-	}
-	s->train = vq_alloc_array((size_t)n, sizeof(*s->train));
-	if ((o->stage && vq_stage_find(s->model, o->stage, s->d) == VQ_NONE) ||
-	    read_stages(s->model, s->train, s->d) < 0 || check_data(s->model, s->train, s->d) < 0)
-		return -1;
+	s->stage = vq_alloc_array((size_t)n + 1, sizeof(*s->stage));
+	if (n == 0 || (o->stage && vq_stage_find(s->model, o->stage, s->d) == VQ_NONE) ||
+	    read_stages(s->model, s->stage, s->d) < 0 || check_data(s->model, s->stage, s->d) < 0)
+		return (int)vq_diags_status(s->d);
 	s->seed = choose_seed(s);
 	if (o->resume && load_run(s) < 0)
-		return -1;
+		return (int)vq_diags_status(s->d);
+	if (!o->resume && ((code = load_weights(s, stop)) != 0 || *stop))
+		return code;
 	start_reading(s);
-	if (o->init_from && !o->resume &&
-	    vq_checkpoint_load(o->init_from, &s->vars, VQ_LOAD_PARAMS, NULL, s->d) < 0)
-		return -1;
-	if (bind_stages(s->model, s->train, &s->vars, s->seed, s->d) < 0)
-		return -1;
+	if (bind_stages(s->model, s->stage, &s->vars, s->seed, s->d) < 0)
+		return (int)vq_diags_status(s->d);
 	if (!o->resume)
 		s->run = create_run(o, s->model, bytes_of_vars(&s->vars), s->seed, s->d);
-	return s->run ? 0 : -1;
+	if (s->run == NULL || (o->resume && vq_run_state(s->run, "running", s->d) < 0))
+		return (int)vq_diags_status(s->d);
+	return 0;
 }
 
 int
 vq_run_file(const struct vq_run_options *o, struct vq_diags *d)
 {
-	struct running s = { .o = o, .d = d, .reading = VQ_NONE };
-	double started = vq_now();
-	int code = -1;
+	struct running s = { .o = o, .d = d, .reading = VQ_NONE, .started = vq_now() };
+	bool stop = false;
+	int code;
 
 	vq_threads_set(o->threads);
 	catch_signals();
-	if (prepare(&s) == 0) {
+	code = prepare(&s, &stop);
+	if (code == 0 && !stop) {
 		vq_run_progress_mode(s.run, o->progress, o->color, o->quiet);
 		vq_run_say(s.run, "run %s, seed %llu, threads: %d (%s), kernels for %s", vq_run_dir(s.run),
 		    (unsigned long long)s.seed, vq_threads(), vq_threads_why(), vq_kernels()->name);
 		for (int i = 0; i < o->nset; i++)
 			vq_run_say(s.run, "set %s", o->set[i].text);
-		code = run_stages(&s, started);
+		code = run_stages(&s);
 		vq_run_say(s.run, code == 0 ? "done: %s" : "stopped: %s", vq_run_dir(s.run));
 	}
-	if (code < 0)
-		code = (int)vq_diags_status(d);
 	stop_reading(&s);
-	for (int i = 0; s.train && i < vq_model_stages(s.model); i++)
-		vq_train_free(&s.train[i]);
+	for (int i = 0; s.stage && i < vq_model_stages(s.model); i++)
+		vq_train_free(&s.stage[i].train);
 	vq_run_close(s.run);
 	vq_model_free(s.model);
 	vq_vars_free(&s.vars);
 	vq_meta_free(&s.meta);
-	free(s.train);
+	free(s.stage);
 	return code;
 }

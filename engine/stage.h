@@ -23,6 +23,8 @@ struct vq_run_options {
 	bool resume;
 	const char *resume_from;	/* a run's folder; NULL: the newest in `out` */
 	const char *init_from;		/* a checkpoint whose parameters to start from */
+	const char *const *base;	/* "alias=RUN": runs that this one builds on, as given */
+	int nbase;
 	const char *stage;		/* only this stage */
 	bool has_seed;
 	uint64_t seed;
@@ -153,12 +155,40 @@ struct vq_stage_run {
 	double started;			/* of vq_now() */
 	/* Being read already for this stage: its data and what it evaluates on, or NULL. */
 	struct vq_opening *data, *val;
+	bool *cut;			/* set when a stage ends before its time */
 };
+/* Where a run stands. */
+struct vq_position {
+	const char *stage;
+	int64_t step, epoch;
+	int64_t data_position;		/* samples of this epoch that were trained on */
+	double elapsed_s;
+};
+/* checkpoints/<file>: all variables, with the position and the model in the metadata. */
+int vq_stage_save(const struct vq_stage_run *r, const struct vq_position *at, const char *file, struct vq_diags *d);
 /* What a training stage evaluates on, or NULL. */
 const struct vq_data_spec *vq_train_val(const struct vq_train *t);
 int vq_train_run(const struct vq_stage_run *r, const struct vq_train *t, struct vq_diags *d);
 
-/* A stage that encodes a data set into an array of codes, or only evaluates. */
+/*
+ * Where a `data:` map names a stage: its folder in the run becomes the source, which
+ * lives as long as the model.  Other data is left as it is.
+ */
+void vq_data_locate(const struct vq_stage_run *r, struct vq_data_spec *spec);
+
+/* --- stages that do not train --------------------------------------------- */
+
+/* A stage of `do: encode`: a value for each sample of some splits, kept as arrays in the
+ * run's folder <stage>/ together with the data's labels (datasets/arrays.c reads them). */
+enum { VQ_MAX_SPLITS = 3 };
+struct vq_encode {
+	struct vq_train t;		/* the data stands in t.validate */
+	const char *value;
+	const char *split[VQ_MAX_SPLITS];
+	int splits;
+};
+int vq_encode_read(const struct vq_model *m, int i, struct vq_encode *e, struct vq_diags *d);
+/* Arrays that were made before from the same data by the same weights are kept. */
 int vq_encode_run(const struct vq_stage_run *r, int stage, struct vq_diags *d);
 int vq_evaluate_run(const struct vq_stage_run *r, int stage, struct vq_diags *d);
 /* A stage that draws samples (sample.h): a grid, the pictures and their classes. */
@@ -189,5 +219,16 @@ struct vq_evaluation {
  * a parameter that the weights lack (VQ_CHECKPOINT), a mean that is not finite (VQ_NOT_FINITE). */
 int vq_evaluate(struct vq_evaluation *e, struct vq_diags *d);
 void vq_evaluation_free(struct vq_evaluation *e);
+
+/* --- what a run builds on -------------------------------------------------- */
+
+/*
+ * For each file that the model uses under an alias and that has stages of its own, finds a
+ * finished run of exactly that model among the runs in o->out (or takes the one that o->base
+ * names), else runs it first, and puts its weights into vars as `alias.` and their names.
+ * *stop is set when that took all the time there was, or a signal came.  Returns an exit code.
+ */
+int vq_run_bases(const struct vq_run_options *o, const struct vq_model *m, struct vq_vars *vars, double started,
+    bool *stop, struct vq_diags *d);
 
 #endif

@@ -238,33 +238,13 @@ warn_of_collapse(struct vq_trainer *s, const double *use)
 static int
 save(struct vq_trainer *s, const char *file)
 {
-	struct vq_meta meta = { 0 };
-	struct vq_text resolved = { 0 };
 	double before = s->counters->elapsed_s;
-	char number[32];
+	struct vq_position at = { .stage = s->t->name, .step = s->step, .epoch = epoch_of(s, s->step),
+	    .data_position = s->step % s->per_epoch * s->t->data.batch, .elapsed_s = elapsed(s) };
 
-	vq_model_print(s->r->model, &resolved);
-	vq_meta_set(&meta, "format", "vqgraph");
-	vq_meta_set(&meta, "format_version", "1");
-	vq_meta_set(&meta, "config", resolved.s);
-	vq_meta_set(&meta, "stage", s->t->name);
-	snprintf(number, sizeof(number), "%lld", (long long)s->step);
-	vq_meta_set(&meta, "step", number);
-	snprintf(number, sizeof(number), "%lld", (long long)epoch_of(s, s->step));
-	vq_meta_set(&meta, "epoch", number);
-	snprintf(number, sizeof(number), "%lld", (long long)(s->step % s->per_epoch * s->t->data.batch));
-	vq_meta_set(&meta, "data_position", number);
-	snprintf(number, sizeof(number), "%llu", (unsigned long long)s->r->seed);
-	vq_meta_set(&meta, "seed", number);
-	snprintf(number, sizeof(number), "%.3f", elapsed(s));
-	vq_meta_set(&meta, "elapsed_s", number);
 	s->counters->elapsed_s = 0;	/* a time is no training state: the metadata has it */
-	char *path = vq_run_path(s->r->run, "checkpoints/%s", file);
-	int error = vq_checkpoint_save(path, s->r->vars, true, &meta, s->d);
+	int error = vq_stage_save(s->r, &at, file, s->d);
 	s->counters->elapsed_s = before;
-	free(path);
-	vq_meta_free(&meta);
-	vq_text_free(&resolved);
 	return error;
 }
 
@@ -508,6 +488,7 @@ train(struct vq_trainer *s)
 	s->waited = vq_loader_waited(s->loader);
 	/* Ends of epochs have saved; a stop before the first step leaves what can be resumed, too. */
 	if (error == 0 && (s->step == 0 || s->step % s->per_epoch != 0) && s->step < s->steps) {
+		*s->r->cut = true;
 		error = save_last(s);
 		if (error == 0)
 			say_stopped(s);

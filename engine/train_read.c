@@ -230,10 +230,48 @@ read_updates(const struct vq_model *m, const struct vq_tree *stage, struct vq_tr
 
 /* --- data, reports ------------------------------------------------------- */
 
+/* `data: {stage: codes}`: the arrays of a stage of do: encode that stands before. */
+static int
+read_data_stage(const struct vq_model *m, const struct vq_tree *tree, struct vq_data_spec *spec, struct vq_diags *d)
+{
+	const struct vq_tree *t = vq_tree_get(tree, "stage");
+	const char *name = vq_model_text(m, t, d);
+	struct vq_encode e;
+	int i = 0;
+
+	if (name == NULL)
+		return -1;
+	if (spec->source[0] != '\0') {
+		vq_error(d, VQ_CONFIG, &t->at, "data: either source or stage, not both");
+		return -1;
+	}
+	while (i < vq_model_stages(m) && strcmp(vq_model_stage_name(m, i), name) != 0)
+		i++;
+	const struct vq_tree *what = i < vq_model_stages(m) ? vq_tree_get(vq_model_stage(m, i), "do") : NULL;
+	if (what == NULL || what->kind != VQ_TREE_SCALAR || strcmp(what->text, "encode") != 0) {
+		vq_note(vq_error(d, VQ_CONFIG, &t->at, "there is no stage '%s' that encodes", name), NULL,
+		    "data of a stage is what a stage of `do: encode` has made");
+		return -1;
+	}
+	if (tree->at.line < vq_model_stage(m, i)->at.line && tree->at.source == vq_model_stage(m, i)->at.source) {
+		vq_error(d, VQ_CONFIG, &t->at, "stage %s comes only later", name);
+		return -1;
+	}
+	spec->stage = spec->source = name;
+	if (vq_encode_read(m, i, &e, d) < 0)
+		return -1;
+	for (int k = 0; k < e.splits; k++)
+		if (strcmp(e.split[k], spec->split) == 0)
+			return 0;
+	vq_help(vq_error(d, VQ_CONFIG, &t->at, "stage %s does not encode the split %s", name, spec->split),
+	    "add it there, as in splits: [train, test]");
+	return -1;
+}
+
 int
 vq_data_read(const struct vq_model *m, const struct vq_tree *tree, struct vq_data_spec *spec, struct vq_diags *d)
 {
-	static const char *const others[] = { "range", NULL };
+	static const char *const others[] = { "range", "stage", NULL };
 	const struct vq_tree *range, *source = vq_tree_get(tree, "source");
 	int error;
 
@@ -242,7 +280,13 @@ vq_data_read(const struct vq_model *m, const struct vq_tree *tree, struct vq_dat
 	spec->lo = 0;
 	spec->hi = 1;
 	spec->base = vq_model_path(m);
+	spec->stage = NULL;
 	error = vq_model_read_params(m, tree, "data", vq_data_params, spec, others, d);
+	if (error == 0 && vq_tree_get(tree, "stage"))
+		error = read_data_stage(m, tree, spec, d);
+	else if (error == 0 && spec->source[0] == '\0')
+		error = (vq_help(vq_error(d, VQ_CONFIG, &tree->at, "data needs source"), "source: %s",
+		    vq_data_params[0].doc), -1);
 	range = tree->kind == VQ_TREE_MAP ? vq_tree_get(tree, "range") : NULL;
 	if (range == NULL)
 		return error;

@@ -219,16 +219,17 @@ bind_new(struct vq_vars *v, const struct vq_graph *g, const struct vq_value *lea
 static int
 bind_present(const struct vq_var *x, const struct vq_value *leaf, struct vq_diags *d)
 {
+	const char *where = x->loaded ? "in the weights that were loaded" : "where it was made";
 	char has[VQ_TYPE_STR], wants[VQ_TYPE_STR];
 
 	if (!vq_type_equal(&x->type, &leaf->type)) {
-		vq_error(d, VQ_CHECKPOINT, &leaf->where, "%s is %s where it was made or loaded, and %s in this graph",
-		    leaf->name, vq_type_str(&x->type, has), vq_type_str(&leaf->type, wants));
+		vq_error(d, VQ_CHECKPOINT, &leaf->where, "%s is %s %s, and %s in this graph",
+		    leaf->name, vq_type_str(&x->type, has), where, vq_type_str(&leaf->type, wants));
 		return -1;
 	}
 	if (x->kind != leaf->kind) {
-		vq_error(d, VQ_CHECKPOINT, &leaf->where, "%s is %s where it was made or loaded, and %s in this graph",
-		    leaf->name, x->kind == VQ_PARAM ? "a parameter" : "state",
+		vq_error(d, VQ_CHECKPOINT, &leaf->where, "%s is %s %s, and %s in this graph",
+		    leaf->name, x->kind == VQ_PARAM ? "a parameter" : "state", where,
 		    leaf->kind == VQ_PARAM ? "a parameter" : "state");
 		return -1;
 	}

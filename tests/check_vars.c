@@ -212,8 +212,8 @@ START_TEST(what_does_not_fit_is_named)
 	leaf(g, VQ_STATE, "good", "f32[4]", uniform(1, 2));
 	ck_assert_int_eq(vq_vars_bind(&v, g, 1, &d), -1);
 	ck_assert_int_eq(d.total, 6);
-	ck_assert(said(&d, "w is f32[2, 3] where it was made or loaded, and f32[3, 2] in this graph"));
-	ck_assert(said(&d, "kind is state where it was made or loaded, and a parameter in this graph"));
+	ck_assert(said(&d, "w is f32[2, 3] where it was made, and f32[3, 2] in this graph"));
+	ck_assert(said(&d, "kind is state where it was made, and a parameter in this graph"));
 	ck_assert(said(&d, "the first value of a is a copy of itself"));
 	ck_assert(said(&d, "the first value of c is that of nothing, which does not exist"));
 	ck_assert(said(&d, "the first value of d, f32[4], cannot be that of kind, f32[2, 3]"));

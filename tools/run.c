@@ -10,6 +10,7 @@
 struct options {
 	const char *name, *out, *init_from, *stage;
 	struct vq_maybe resume;
+	struct vq_strings base;
 	int64_t seed, max_steps;
 	double max_time;
 	int precision, progress;
@@ -23,7 +24,7 @@ run(struct vq_cli *c, void *options)
 	struct vq_run_options run = {
 		.file = c->args ? c->arg[0] : NULL, .set = c->set, .nset = c->sets, .command = c->line,
 		.name = o->name, .out = o->out, .resume = o->resume.given, .resume_from = o->resume.value,
-		.init_from = o->init_from, .stage = o->stage,
+		.init_from = o->init_from, .stage = o->stage, .base = o->base.s, .nbase = o->base.count,
 		.has_seed = vq_cli_given(c, "seed"), .seed = (uint64_t)o->seed,
 		.max_steps = o->max_steps, .max_seconds = o->max_time, .threads = (int)c->threads,
 		.progress = o->progress, .color = c->color_err, .quiet = c->quiet, .verbose = c->verbose,
@@ -36,9 +37,9 @@ run(struct vq_cli *c, void *options)
 	if (o->name && (strchr(o->name, '/') || o->name[0] == '.'))
 		vq_help(vq_usage_error(c, "--name wants a plain name, not '%s'", o->name),
 		    "--out DIR says where the run's folder is made");
-	if (run.resume && (o->name || o->init_from))
+	if (run.resume && (o->name || o->init_from || o->base.count))
 		vq_usage_error(c, "--resume goes on with a run as it is: --%s cannot be given with it",
-		    o->name ? "name" : "init-from");
+		    o->name ? "name" : o->init_from ? "init-from" : "base");
 	if (c->d.count)
 		return VQ_USAGE;
 	return vq_run_file(&run, &c->d);
@@ -48,6 +49,7 @@ static const char *const progresses[] = { "auto", "bar", "plain", "none", NULL }
 static const char *const out_also[] = { "output", "output-dir", "outdir", "runs", "logdir", NULL };
 static const char *const steps_also[] = { "steps", "iterations", "max-iters", NULL };
 static const char *const resume_also[] = { "continue", "restart", "restore", NULL };
+static const char *const base_also[] = { "tokenizer", "vqvae", "on", "first-stage", NULL };
 static const char *const init_also[] = { "weights", "pretrained", "load", "checkpoint", NULL };
 
 #define AT(k, field) .kind = k, .offset = offsetof(struct options, field)
@@ -62,6 +64,8 @@ static const struct vq_opt opts[] = {
 	    .doc = "goes on with a run's folder; without RUN, with the newest" },
 	{ "init-from", 0, AT(VQ_O_STRING, init_from), "CKPT", .also = init_also,
 	    .doc = "starts from a checkpoint's weights" },
+	{ "base", 0, AT(VQ_O_LIST, base), "ALIAS=RUN", .also = base_also,
+	    .doc = "builds on this run, in place of the one that is found or made" },
 	{ "max-steps", 0, AT(VQ_O_INT, max_steps), "N", 1, 9e15, .also = steps_also,
 	    .doc = "stops each training stage at its step N, with a checkpoint" },
 	{ "max-time", 0, AT(VQ_O_DURATION, max_time), "TIME",

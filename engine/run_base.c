@@ -1,0 +1,271 @@
+/*
+ * run_base -- the runs that a run builds on: found finished, gone on with, or made
+ */
+#include <dirent.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/checkpoint.h"
+#include "engine/stage.h"
+
+enum { RESOLVED_MOST = 16 << 20 };
+
+/* --- finding --------------------------------------------------------------- */
+
+/* A run of exactly this model. */
+struct found {
+	char *dir;		/* NULL: none */
+	bool done;
+	struct timespec when;
+};
+
+static char *
+resolved_of(const char *dir)
+{
+	struct vq_diags unheard = { 0 };
+	char *path = vq_asprintf("%s/resolved.yaml", dir), *text;
+	size_t n;
+
+	text = access(path, R_OK) == 0 ? vq_file_read(path, RESOLVED_MOST, &n, VQ_FAILED, &unheard) : NULL;
+	vq_diags_free(&unheard);
+	free(path);
+	return text;
+}
+
+/* The file with a run's weights: those that validation found best, or the last ones. */
+static char *
+weights_of(const char *dir)
+{
+	char *best = vq_asprintf("%s/checkpoints/best.safetensors", dir);
+
+	if (access(best, R_OK) == 0)
+		return best;
+	free(best);
+	return vq_asprintf("%s/checkpoints/last.safetensors", dir);
+}
+
+static void
+consider(struct found *f, char *dir, const char *resolved)
+{
+	char *text = resolved_of(dir), *last = vq_asprintf("%s/checkpoints/last.safetensors", dir), state[VQ_STATE_STR];
+	struct stat st;
+
+	if (text && strcmp(text, resolved) == 0 && stat(last, &st) == 0) {
+		bool done = strcmp(vq_run_state_of(dir, state), VQ_RUN_DONE) == 0;
+		bool newer = st.st_mtim.tv_sec > f->when.tv_sec || (st.st_mtim.tv_sec == f->when.tv_sec &&
+		    st.st_mtim.tv_nsec > f->when.tv_nsec);
+		if (f->dir == NULL || done > f->done || (done == f->done && newer)) {
+			free(f->dir);
+			*f = (struct found){ vq_strdup(dir), done, st.st_mtim };
+		}
+	}
+	free(last);
+	free(text);
+}
+
+/* The newest finished run of the model, else the newest unfinished one. */
+static void
+find_run(const char *out, const char *resolved, struct found *f)
+{
+	DIR *dir = opendir(out);
+	struct dirent *e;
+	struct stat st;
+
+	while (dir && (e = readdir(dir)) != NULL) {
+		char *path = vq_asprintf("%s/%s", out, e->d_name);
+		if (e->d_name[0] != '.' && lstat(path, &st) == 0 && S_ISDIR(st.st_mode))
+			consider(f, path, resolved);
+		free(path);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+/* The first line in which a run of that name differs says why it is not used. */
+static void
+tell_difference(const char *out, const char *name, const char *resolved)
+{
+	char *dir = vq_asprintf("%s/%s", out, name), *text = resolved_of(dir);
+	const char *a = text, *b = resolved;
+
+	while (a && *a && *b) {
+		size_t n = strcspn(a, "\n"), m = strcspn(b, "\n");
+		if (n != m || strncmp(a, b, n) != 0) {
+			fprintf(stderr, "%s is of another model: it has `%.*s`, this one `%.*s`\n", dir,
+			    (int)(n < 200 ? n : 200), a, (int)(m < 200 ? m : 200), b);
+			break;
+		}
+		a += n + (a[n] == '\n');
+		b += m + (b[m] == '\n');
+	}
+	free(text);
+	free(dir);
+}
+
+/* --- its weights ----------------------------------------------------------- */
+
+static void
+add_as(struct vq_vars *to, const char *alias, const char *name, const struct vq_var *x)
+{
+	char *full = vq_asprintf("%s.%s", alias, name);
+	struct vq_var *v = vq_vars_find(to, full);
+
+	if (v == NULL)
+		v = vq_vars_add(to, full, x->kind, &x->type);
+	memcpy(v->data, x->data, vq_type_bytes(&x->type));
+	v->loaded = true;
+	free(full);
+}
+
+/* Every parameter and state of the run, by its name behind the alias; averaged weights where
+ * the run kept an average, as its own evaluation does. */
+static int
+load_base(const char *alias, const char *dir, struct vq_vars *vars, struct vq_diags *d)
+{
+	static const char average[] = "average.";
+	struct vq_vars own = { 0 };
+	char *path = weights_of(dir);
+	int error = vq_checkpoint_load(path, &own, VQ_LOAD_PARAMS, NULL, d);
+
+	for (int pass = 0; pass < 2 && error == 0; pass++)
+		for (int i = 0; i < own.count; i++) {
+			bool is_average = strncmp(own.var[i].name, average, sizeof(average) - 1) == 0;
+			if (is_average == (pass == 1))
+				add_as(vars, alias, own.var[i].name + (is_average ? sizeof(average) - 1 : 0), &own.var[i]);
+		}
+	vq_vars_free(&own);
+	free(path);
+	return error;
+}
+
+/* --- making ---------------------------------------------------------------- */
+
+static int
+make_run(const struct vq_run_options *o, const struct vq_base *b, const char *resume, double started,
+    struct vq_diags *d)
+{
+	struct vq_run_options own = *o;
+
+	own.file = b->path;
+	own.set = b->set;
+	own.nset = b->nset;
+	own.name = own.stage = own.init_from = NULL;
+	own.resume = resume != NULL;
+	own.resume_from = resume;
+	if (resume) {		/* its own file has what was set */
+		own.set = NULL;
+		own.nset = 0;
+	}
+	if (o->max_seconds > 0)
+		own.max_seconds = fmax(o->max_seconds - (vq_now() - started), 0.001);
+	return vq_run_file(&own, d);
+}
+
+static char *
+stem(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *name = vq_strdup(slash ? slash + 1 : path), *dot = strrchr(name, '.');
+
+	if (dot && dot > name)
+		*dot = '\0';
+	return name;
+}
+
+/* The folder of a finished run in *dir, for free(), found or made. */
+static int
+find_or_make(const struct vq_run_options *o, const struct vq_base *b, double started, bool *stop, char **dir,
+    struct vq_diags *d)
+{
+	struct vq_model *m = vq_model_load(b->path, b->set, b->nset, d);
+	const char *out = o->out ? o->out : "runs";
+	struct vq_text resolved = { 0 };
+	struct found f = { 0 };
+	int code = 0;
+
+	if (m == NULL)
+		return (int)vq_diags_status(d);
+	vq_model_print(m, &resolved);
+	vq_model_free(m);
+	find_run(out, resolved.s, &f);
+	if (!f.done) {
+		char *name = stem(b->path);
+		if (f.dir && !o->quiet)
+			fprintf(stderr, "%s has not come to its end: it goes on first\n", f.dir);
+		else if (!o->quiet)
+			tell_difference(out, name, resolved.s);
+		if (!f.dir && !o->quiet)
+			fprintf(stderr, "there is no finished run of %s in %s: it is trained first\n", b->path, out);
+		code = make_run(o, b, f.dir, started, d);
+		free(name);
+		free(f.dir);
+		f = (struct found){ 0 };
+		if (code == 0)
+			find_run(out, resolved.s, &f);
+		/* Cut short by --max-steps it will do for a try; without time there is no next stage. */
+		*stop = code == 0 && !f.done && (o->max_steps == 0 || f.dir == NULL);
+	} else if (!o->quiet) {
+		fprintf(stderr, "%s is %s\n", b->alias, f.dir);
+	}
+	vq_text_free(&resolved);
+	*dir = f.dir;
+	return code;
+}
+
+/* The RUN of "alias=RUN", or NULL. */
+static const char *
+given_base(const struct vq_run_options *o, const char *alias)
+{
+	size_t n = strlen(alias);
+
+	for (int i = 0; i < o->nbase; i++)
+		if (strncmp(o->base[i], alias, n) == 0 && o->base[i][n] == '=')
+			return o->base[i] + n + 1;
+	return NULL;
+}
+
+static int
+check_given(const struct vq_run_options *o, const struct vq_model *m, struct vq_diags *d)
+{
+	for (int i = 0; i < o->nbase; i++) {
+		bool known = false;
+		for (int k = 0; k < vq_model_bases(m); k++)
+			known |= strncmp(o->base[i], vq_model_base(m, k)->alias, strcspn(o->base[i], "=")) == 0 &&
+			    strlen(vq_model_base(m, k)->alias) == strcspn(o->base[i], "=");
+		if (known && strchr(o->base[i], '='))
+			continue;
+		struct vq_diag *e = vq_error(d, VQ_USAGE, NULL, "--base %s: the model builds on no such file", o->base[i]);
+		for (int k = 0; k < vq_model_bases(m); k++)
+			vq_note(e, NULL, "it builds on %s (%s)", vq_model_base(m, k)->alias, vq_model_base(m, k)->path);
+		vq_help(e, "write --base ALIAS=RUN, with the alias under which the file is used");
+		return -1;
+	}
+	return 0;
+}
+
+int
+vq_run_bases(const struct vq_run_options *o, const struct vq_model *m, struct vq_vars *vars, double started,
+    bool *stop, struct vq_diags *d)
+{
+	int code = 0;
+
+	if (check_given(o, m, d) < 0)
+		return (int)vq_diags_status(d);
+	for (int i = 0; i < vq_model_bases(m) && code == 0 && !*stop; i++) {
+		const struct vq_base *b = vq_model_base(m, i);
+		const char *given = given_base(o, b->alias);
+		char *dir = given ? vq_strdup(given) : NULL;
+		if (dir == NULL)
+			code = find_or_make(o, b, started, stop, &dir, d);
+		if (code == 0 && !*stop && load_base(b->alias, dir, vars, d) < 0)
+			code = (int)vq_diags_status(d);
+		if (*stop && !o->quiet)
+			fprintf(stderr, "no time is left for what builds on %s; the same command goes on later\n", b->alias);
+		free(dir);
+	}
+	return code;
+}

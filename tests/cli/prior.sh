@@ -1,0 +1,158 @@
+#!/bin/sh
+# A stage on other stages' data and another file's run: found, made, gone on with, refused.
+. "${srcdir:-.}/tests/cli/harness.sh"
+
+cat >tok.yaml <<'END'
+vqgraph: 1
+use: [lib/nn, lib/vq]
+let: {codes: 16, dim: 4, epochs: 1}
+blocks:
+  encoder:
+    in: {image: [n, h, w, c]}
+    steps:
+      - conv: {out: 8, kernel: 4, stride: 4}
+      - relu
+      - conv: {out: $dim, kernel: 1}
+  decoder:
+    in: {z: [n, h, w, c]}
+    steps:
+      - convt: {out: 8, kernel: 4, stride: 4}
+      - relu
+      - conv: {out: 1, kernel: 1}
+modules: {enc: encoder, dec: decoder, vq: {ema_codebook: {codes: $codes, dim: $dim}}}
+graphs:
+  autoencode:
+    in:
+      image: f32[batch, 28, 28, 1]
+    steps:
+      - enc
+      - {vq: {}, as: vq}
+      - {dec: {z: vq.quantized}, as: recon}
+      - {mse: {a: recon, b: image}, as: recon_loss}
+      - {add: {a: recon_loss, b: vq.loss}, as: loss}
+    out: [loss, recon_loss, recon, vq.code]
+stages:
+  vqvae:
+    do: train
+    graph: autoencode
+    updates: [{minimize: loss, optimizer: {adam: {lr: 1e-3}}}]
+    data: {source: digits, split: train, batch: 32, shuffle: true, limit: 640}
+    epochs: $epochs
+    validate: {data: {source: digits, split: test, limit: 100}}
+    codes: {vq.code: $codes}
+    show: {reconstructions: recon}
+END
+
+cat >prior.yaml <<'END'
+vqgraph: 1
+use:
+  - lib/nn
+  - lib/transformer
+  - tok: tok
+let: {length: 49, width: 16}
+modules:
+  prior: {gpt: {vocab: $(tok.codes + 10), length: 49, width: $width, layers: 1, heads: 2}}
+graphs:
+  encode:
+    in:
+      image: f32[batch, 28, 28, 1]
+    steps:
+      - tok.enc
+      - {tok.vq: {}, as: vq}
+      - {reshape: {x: vq.code, shape: [$batch, 49]}, as: code}
+    out: [code]
+  teach:
+    in:
+      code: i32[batch, 49]
+      label: i32[batch]
+    steps:
+      - {add: {a: label, b: $tok.codes}}
+      - {reshape: {shape: [$batch, 1]}, as: start}
+      - {slice: {x: code, axis: 1, stop: 48}, as: past}
+      - {concat: {x: [start, past], axis: 1}, as: tokens}
+      - {prior: {}, as: logits}
+      - {cross_entropy: {index: code}, as: loss}
+    out: [loss]
+stages:
+  codes: {do: encode, graph: encode, value: code, data: {source: digits, limit: 640}, splits: [train, test]}
+  prior:
+    do: train
+    graph: teach
+    updates: [{minimize: loss, optimizer: {adam: {lr: 1e-3}}}]
+    data: {stage: codes, split: train, batch: 32, shuffle: true}
+    epochs: 2
+    validate: {data: {stage: codes, split: test}}
+END
+
+hash_of() {
+	"$vqgraph" dump "$1" --hash
+}
+
+# From nothing: the tokenizer first, its codes once, then the prior.
+run 0 run prior.yaml --progress none
+err "there is no finished run of tok.yaml in runs: it is trained first"
+err "stage codes: train, code i32[640, 49]"
+err "done: runs/prior"
+[ -s runs/prior/codes/train.code.npy ] && [ -s runs/prior/codes/test.label.npy ] || fail "no arrays of codes"
+
+# Again: the tokenizer's run is found.  Killed on the way and resumed: the same bits, encoded once.
+run 0 run prior.yaml --progress none --name again --max-steps 13
+err "tok is runs/tok"
+[ ! -e runs/tok-2 ] || fail "the tokenizer was trained twice"
+run 0 run --resume runs/again --progress none
+err "stage codes: train is there already"
+err "stage codes: test is there already"
+[ "$(hash_of runs/again)" = "$(hash_of runs/prior)" ] || fail "resumed, it has other bits"
+
+# What was removed or altered is made again.
+printf 'x' >>runs/again/codes/train.code.npy
+rm runs/again/codes/test.label.npy
+run 0 run --resume runs/again --progress none stages.prior.epochs=3
+err "stage codes: train, code"
+err "stage codes: test, code"
+[ "$(wc -c <runs/again/codes/train.code.npy)" -eq "$(wc -c <runs/prior/codes/train.code.npy)" ] || fail "the altered array is there still"
+
+# A number of the tokenizer, set through its alias, makes another tokenizer.
+run 0 run prior.yaml tok.codes=8 --name eight --max-steps 3 --progress none
+err 'runs/tok is of another model: it has `  codes: 16`, this one `  codes: 8`'
+err "stage vqvae: stopped after step 3 of 20"
+[ -d runs/tok-2 ] || fail "no run of the other tokenizer"
+run 0 run prior.yaml tok.codes=8 --name eight --progress none
+err "runs/tok-2 has not come to its end: it goes on first"
+run 0 check prior.yaml tok.codes=8
+run 3 check prior.yaml tok.codez=8
+err "there is one with a similar name: codes"
+
+# A chosen run that does not fit, or is none; an alias that is none.
+run 5 run prior.yaml --base tok=runs/tok-2 --name other
+err "tok.vq.book is f32[8, 4] in the weights that were loaded, and f32[16, 4] in this graph"
+run 5 run prior.yaml --base tok=runs/nowhere --name other
+run 2 run prior.yaml --base tik=runs/tok --name other
+err "it builds on tok (tok.yaml)"
+run 0 run prior.yaml --base tok=runs/tok --name other --max-steps 1 --progress none
+cp runs/tok/checkpoints/best.safetensors cut
+head -c 1000 cut >runs/tok/checkpoints/best.safetensors
+run 5 run prior.yaml --name other
+cp cut runs/tok/checkpoints/best.safetensors
+
+# Data of a stage that is none, comes later, or lacks the split.
+run 3 run prior.yaml stages.prior.data.stage=cods
+err "there is no stage 'cods' that encodes"
+run 3 run prior.yaml stages.prior.data.split=val
+err "stage codes does not encode the split val"
+run 3 run prior.yaml stages.prior.data.source=digits
+err "either source or stage, not both"
+run 3 run prior.yaml 'stages.codes.splits=[train, train]'
+err "stands there twice"
+run 3 run prior.yaml stages.codes.value=cod
+run 3 run prior.yaml 'stages.codes.splits=[train, nix]'
+
+# Stopped before the first step of training, it can be resumed.
+run 0 run prior.yaml --name early --stage codes --progress none
+run 0 run --resume runs/early --progress none
+[ "$(hash_of runs/early)" = "$(hash_of runs/prior)" ] || fail "resumed from its beginning, it has other bits"
+# One stage alone, with what makes its data.
+run 0 run prior.yaml --name alone --stage prior --progress none --max-steps 2
+err "stage codes: train, code"
+
+finish
