@@ -166,7 +166,7 @@ attend(const struct vq_call *c, int64_t b, int64_t h, int64_t positions, float *
 	memset(y, 0, (size_t)e * sizeof(*y));
 	int64_t j = 0;
 	for (; j + 4 <= positions; j += 4)
-		c->k->gemm->add4(y, e, w + j, values + j * v[2], v[2]);
+		c->k->gemm->add4(y, 0, 1, e, w + j, 0, values + j * v[2], v[2]);
 	for (; j < positions; j++)
 		c->k->ew[VQ_EW_AXPY](y, values + j * v[2], y, NULL, w[j], 0, e);
 }

@@ -19,6 +19,7 @@ enum {
 	COPY_COLS = 48,			/* columns that pay for copying a stretch of a */
 	FEW = 16,			/* rows up to which b is read once, unpacked */
 	FEW_FLOATS = 1 << 16,		/* of a at most */
+	FEW_SERIAL = 1 << 17,		/* m * n * k below which a second thread costs more than it brings */
 	STRIP = 4096,			/* floats of the result in a task then: they stay in the first-level cache */
 };
 
@@ -284,8 +285,7 @@ few_add(const struct vq_kernels *k, float *c, int64_t ldc, const float *a, int64
 	int64_t x = 0;
 
 	for (; x + 4 <= len; x += 4)
-		for (int64_t i = 0; i < m; i++)
-			k->gemm->add4(c + i * ldc, n, a + i * lda + x, b + x * ldb, ldb);
+		k->gemm->add4(c, ldc, m, n, a + x, lda, b + x * ldb, ldb);
 	for (; x < len; x++)
 		for (int64_t i = 0; i < m; i++)
 			k->ew[VQ_EW_AXPY](c + i * ldc, b + x * ldb, c + i * ldc, NULL, a[i * lda + x], 0, n);
@@ -336,7 +336,8 @@ run_few(const struct vq_call *call, const struct product *p, const struct plan *
 	}
 	int64_t strip = ceil_div(p->n, 64 * call->threads) * 64;
 	strip = strip > STRIP / p->m ? STRIP / p->m / 64 * 64 : strip;
-	#pragma omp parallel for num_threads(call->threads) schedule(static)
+	int team = p->m * p->n * p->k < FEW_SERIAL ? 1 : call->threads;
+	#pragma omp parallel for num_threads(team) schedule(static)
 	for (int64_t j = 0; j < p->n; j += strip) {
 		int64_t n = p->n - j < strip ? p->n - j : strip;
 		few_strip(call->k, p, s, a, room + omp_get_thread_num() * STRIP, j, n);

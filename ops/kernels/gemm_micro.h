@@ -37,9 +37,11 @@ struct vq_gemm_micro {
 	int64_t kc;			/* a panel this deep stays in the first-level cache */
 	/* All mr row starts of a are read from, whatever rows is; of c only those written. */
 	void (*tile)(const struct vq_gemm_tile *t, const float *const *a, float *const *c);
-	/* c[j] += a[0] * b[j] + ... + a[3] * b[3 * ldb + j] for j < n: products of few rows,
-	 * which read b but once. */
-	void (*add4)(float *c, int64_t n, const float *a, const float *b, int64_t ldb);
+	/*
+	 * c[i * ldc + j] += a[i * lda] * b[j] + ... + a[i * lda + 3] * b[3 * ldb + j] for i < m, j < n,
+	 * in this order: products of few rows, which read b as it lies.
+	 */
+	void (*add4)(float *c, int64_t ldc, int64_t m, int64_t n, const float *a, int64_t lda, const float *b, int64_t ldb);
 	/* to[k * nr + j] = from[k * ld + j] for j < n, k < len; zeros for n <= j < nr. */
 	void (*pack)(float *to, const float *from, int64_t ld, int64_t len, int n);
 	/* to[k * nr + j] = from[j * ld + k] for j < n, k < len; zeros for n <= j < nr. */

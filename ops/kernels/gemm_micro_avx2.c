@@ -141,22 +141,49 @@ transpose8(const float *from, int64_t ld, int n, int len, float *to)
 	}
 }
 
-static void
-add4(float *c, int64_t n, const float *a, const float *b, int64_t ldb)
+/* `rows` rows of c at once, so that what is loaded of b is used for all. */
+static inline __attribute__((always_inline)) void
+add4_rows(float *c, int64_t ldc, int rows, int64_t n, const float *a, int64_t lda, const float *b, int64_t ldb)
 {
-	__m256 a0 = _mm256_set1_ps(a[0]), a1 = _mm256_set1_ps(a[1]), a2 = _mm256_set1_ps(a[2]), a3 = _mm256_set1_ps(a[3]);
 	const float *b1 = b + ldb, *b2 = b1 + ldb, *b3 = b2 + ldb;
+	__m256 x[2][4];
 	int64_t j = 0;
 
+	#pragma GCC unroll 2
+	for (int i = 0; i < rows; i++)
+		#pragma GCC unroll 4
+		for (int k = 0; k < 4; k++)
+			x[i][k] = _mm256_set1_ps(a[i * lda + k]);
 	for (; j + 8 <= n; j += 8) {
-		__m256 x = _mm256_fmadd_ps(a0, _mm256_loadu_ps(b + j), _mm256_loadu_ps(c + j));
-		x = _mm256_fmadd_ps(a1, _mm256_loadu_ps(b1 + j), x);
-		x = _mm256_fmadd_ps(a2, _mm256_loadu_ps(b2 + j), x);
-		x = _mm256_fmadd_ps(a3, _mm256_loadu_ps(b3 + j), x);
-		_mm256_storeu_ps(c + j, x);
+		__m256 y0 = _mm256_loadu_ps(b + j), y1 = _mm256_loadu_ps(b1 + j);
+		__m256 y2 = _mm256_loadu_ps(b2 + j), y3 = _mm256_loadu_ps(b3 + j);
+
+		#pragma GCC unroll 2
+		for (int i = 0; i < rows; i++) {
+			__m256 sum = _mm256_fmadd_ps(x[i][0], y0, _mm256_loadu_ps(c + i * ldc + j));
+			sum = _mm256_fmadd_ps(x[i][1], y1, sum);
+			sum = _mm256_fmadd_ps(x[i][2], y2, sum);
+			sum = _mm256_fmadd_ps(x[i][3], y3, sum);
+			_mm256_storeu_ps(c + i * ldc + j, sum);
+		}
 	}
 	for (; j < n; j++)
-		c[j] = fmaf(a[3], b3[j], fmaf(a[2], b2[j], fmaf(a[1], b1[j], fmaf(a[0], b[j], c[j]))));
+		for (int i = 0; i < rows; i++) {
+			const float *f = a + i * lda;
+			float *y = c + i * ldc + j;
+			*y = fmaf(f[3], b3[j], fmaf(f[2], b2[j], fmaf(f[1], b1[j], fmaf(f[0], b[j], *y))));
+		}
+}
+
+static void
+add4(float *c, int64_t ldc, int64_t m, int64_t n, const float *a, int64_t lda, const float *b, int64_t ldb)
+{
+	int64_t i = 0;
+
+	for (; i + 2 <= m; i += 2)
+		add4_rows(c + i * ldc, ldc, 2, n, a + i * lda, lda, b, ldb);
+	for (; i < m; i++)
+		add4_rows(c + i * ldc, ldc, 1, n, a + i * lda, lda, b, ldb);
 }
 
 static void

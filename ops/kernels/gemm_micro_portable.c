@@ -77,7 +77,7 @@ four(const float *x)
 }
 
 static void
-add4(float *c, int64_t n, const float *a, const float *b, int64_t ldb)
+add4_row(float *c, int64_t n, const float *a, const float *b, int64_t ldb)
 {
 	const float *b1 = b + ldb, *b2 = b1 + ldb, *b3 = b2 + ldb;
 	int64_t j = 0;
@@ -88,6 +88,13 @@ add4(float *c, int64_t n, const float *a, const float *b, int64_t ldb)
 	}
 	for (; j < n; j++)
 		c[j] = c[j] + a[0] * b[j] + a[1] * b1[j] + a[2] * b2[j] + a[3] * b3[j];
+}
+
+static void
+add4(float *c, int64_t ldc, int64_t m, int64_t n, const float *a, int64_t lda, const float *b, int64_t ldb)
+{
+	for (int64_t i = 0; i < m; i++)
+		add4_row(c + i * ldc, n, a + i * lda, b, ldb);
 }
 
 static void
