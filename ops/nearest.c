@@ -1,19 +1,21 @@
 /*
- * nearest -- which row of a table each vector is closest to
+ * nearest, nearest_books -- which row of a table each vector is closest to
  *
- *   x [..., d]   table [k, d]   index i32[...]
+ *   nearest        x [..., d]    table [k, d]      index i32[...]
+ *   nearest_books  x [..., q d]  table [q, k, d]   index i32[..., q], rest [..., q, d]
+ *                  part l of x in table l; or, residual, of x [..., d] what tables before l
+ *                  left over.  rest is what was looked for in each table; its gradient goes
+ *                  to x alone, as if the entries were given.
  *
- * The smallest |x - t|^2 is the smallest |t|^2 - 2 x.t: a matrix product whose
- * tiles are searched while they are in registers' reach, so the distances are
- * never stored.  Of equal distances the lowest index wins.  A vector with NaN
- * gets index 0.
+ * Of equal distances the lowest index wins.  A vector with NaN gets index 0.
  */
 #include <math.h>
+#include <string.h>
 
 #include "engine/build.h"
 #include "engine/op.h"
-#include "ops/kernels/gemm_micro.h"
 #include "ops/kernels/rows.h"
+#include "ops/kernels/search.h"
 
 static int
 infer(struct vq_infer *q)
@@ -63,134 +65,22 @@ ref(const struct vq_call *c)
 
 /* --- fast ----------------------------------------------------------------- */
 
-enum { BLOCK = 96 };		/* vectors that go past a panel of the table together */
-
-/* The table in panels of nr entries, times -2, and |t|^2 of each (infinite past
- * the last entry, which then never wins). */
-struct packed {
-	const struct vq_gemm_micro *micro;
-	int64_t k, d, panels;
-	float *panel, *norm;
-};
-
-static struct packed
-packed_of(const struct vq_gemm_micro *micro, const struct vq_shape *table, void *scratch)
-{
-	struct packed p = { .micro = micro, .k = table->dim[0], .d = table->dim[1] };
-
-	p.panels = (p.k + micro->nr - 1) / micro->nr;
-	p.norm = scratch;
-	p.panel = p.norm + (p.panels * micro->nr + 15) / 16 * 16;
-	return p;
-}
-
-/* For the widest panels there are: the machine is not known here. */
 static size_t
 scratch(const struct vq_cost *c)
 {
 	const struct vq_shape *t = &c->in[1].shape;
-	size_t entries = (size_t)(t->dim[0] + VQ_GEMM_NR_MAX) / 16 * 16 + 16;
 
-	return entries * (size_t)(t->dim[1] + 1) * sizeof(float);
-}
-
-static void
-pack(const struct vq_call *c, const struct packed *p, int64_t panel)
-{
-	int64_t nr = p->micro->nr, first = panel * nr, n = p->k - first < nr ? p->k - first : nr;
-	const float *t = (const float *)c->in[1].data + first * p->d;
-	float *to = p->panel + panel * nr * p->d, *norm = p->norm + first;
-
-	p->micro->pack_transposed(to, t, p->d, p->d, (int)n);
-	c->k->ew[VQ_EW_AFFINE](to, to, NULL, NULL, -2, 0, nr * p->d);
-	for (int64_t j = 0; j < nr; j++)
-		norm[j] = j < n ? c->k->dot(t + j * p->d, t + j * p->d, p->d) : INFINITY;
-}
-
-/* The best so far of each vector and lane, and the panel it was found in. */
-struct search {
-	_Alignas(64) float best[BLOCK * VQ_GEMM_NR_MAX];
-	_Alignas(64) int32_t panel[BLOCK * VQ_GEMM_NR_MAX];
-};
-
-/* One panel against n <= BLOCK vectors. */
-static void
-search_panel(const struct vq_call *c, const struct packed *p, struct search *s, int64_t panel,
-    const float *x, int64_t n)
-{
-	const struct vq_rows *rows = vq_rows(c->k);
-	int mr = p->micro->mr, nr = p->micro->nr;
-	_Alignas(64) float score[VQ_GEMM_MR_MAX * VQ_GEMM_NR_MAX];
-	const float *a[VQ_GEMM_MR_MAX];
-	float *y[VQ_GEMM_MR_MAX];
-	int64_t off = 0;
-	struct vq_gemm_tile t = { .segs = 1, .len = p->d, .step = 1, .off = &off,
-	    .b = p->panel + panel * nr * p->d, .cols = nr };
-
-	for (int64_t i = 0; i < n; i += mr) {
-		t.rows = (int)(n - i < mr ? n - i : mr);
-		for (int r = 0; r < mr; r++) {
-			a[r] = x + (i + (r < t.rows ? r : t.rows - 1)) * p->d;
-			y[r] = score + r * nr;
-		}
-		p->micro->tile(&t, a, y);
-		rows->take_less(s->best + i * nr, s->panel + i * nr, score, p->norm + panel * nr,
-		    (int32_t)panel, t.rows, nr);
-	}
-}
-
-/* The lowest index of the smallest score among the lanes of a vector. */
-static int32_t
-best_lane(const struct search *s, int64_t i, int nr)
-{
-	const float *best = s->best + i * nr;
-	float least = INFINITY;
-	int64_t index = 0;
-
-	for (int j = 0; j < nr; j++) {
-		int64_t at = (int64_t)s->panel[i * nr + j] * nr + j;
-		if (best[j] < least || (best[j] == least && at < index)) {
-			least = best[j];
-			index = at;
-		}
-	}
-	return (int32_t)index;
-}
-
-static void
-search_block(const struct vq_call *c, const struct packed *p, const float *x, int32_t *index, int64_t n)
-{
-	int nr = p->micro->nr;
-	struct search s;
-
-	for (int64_t i = 0; i < n * nr; i++) {
-		s.best[i] = INFINITY;
-		s.panel[i] = 0;
-	}
-	for (int64_t i = 0; i < p->panels; i++)
-		search_panel(c, p, &s, i, x, n);
-	for (int64_t i = 0; i < n; i++)
-		index[i] = best_lane(&s, i, nr);
+	return vq_search_room(t->dim[t->rank - 2], t->dim[t->rank - 1]);
 }
 
 static void
 run(const struct vq_call *c)
 {
-	struct packed p = packed_of(c->k->gemm, &c->in[1].type->shape, c->scratch);
-	int64_t n = vq_shape_count(&c->out[0].type->shape);
-	const float *x = c->in[0].data;
-	int32_t *index = c->out[0].data;
-	int team = vq_rows_team(c->threads, n * p.k);
+	const struct vq_shape *t = &c->in[1].type->shape;
+	struct vq_search q = { .x = c->in[0].data, .n = vq_shape_count(&c->out[0].type->shape), .step = t->dim[1],
+	    .index = c->out[0].data, .index_step = 1 };
 
-#pragma omp parallel num_threads(team)
-	{
-#pragma omp for schedule(static)
-		for (int64_t i = 0; i < p.panels; i++)
-			pack(c, &p, i);
-#pragma omp for schedule(dynamic)
-		for (int64_t i = 0; i < n; i += BLOCK)
-			search_block(c, &p, x + i * p.d, index + i, n - i < BLOCK ? n - i : BLOCK);
-	}
+	vq_search(c, &q, c->in[1].data, t->dim[0], t->dim[1], c->scratch);
 }
 
 static double
@@ -199,6 +89,127 @@ flops(const struct vq_cost *c)
 	const struct vq_shape *t = &c->in[1].shape;
 
 	return 2.0 * (double)vq_shape_count(&c->out[0].shape) * (double)t->dim[0] * (double)t->dim[1];
+}
+
+/* --- several tables ------------------------------------------------------- */
+
+struct books {
+	bool residual;
+};
+
+static const struct vq_param books_params[] = {
+	VQ_BOOLEAN(struct books, residual, "false", "each table is for what those before it left over"),
+	VQ_PARAMS_END
+};
+
+static int
+infer_books(struct vq_infer *q)
+{
+	const struct vq_shape *x = &q->in[0].shape, *t = &q->in[1].shape;
+	bool residual = ((const struct books *)q->params)->residual;
+	int64_t parts;
+
+	for (int i = 0; i < 2; i++)
+		if (!vq_is_float(q->in[i].dtype))
+			return vq_infer_error(q, i, "must be floating, is %s", vq_dtype_name(q->in[i].dtype));
+	if (t->rank != 3 || t->dim[0] < 1 || t->dim[1] < 1 || t->dim[1] > INT32_MAX)
+		return vq_infer_error(q, 1, "must be [tables, entries, length of one]");
+	if (x->rank < 1 || x->rank == VQ_MAX_RANK)
+		return vq_infer_error(q, 0, "needs a last axis, and room for one more");
+	parts = residual ? 1 : t->dim[0];
+	if (t->dim[2] > INT64_MAX / parts || x->dim[x->rank - 1] != parts * t->dim[2])
+		return vq_infer_error(q, 1, "has %lld x %lld numbers for a vector, and x vectors of length %lld",
+		    (long long)parts, (long long)t->dim[2], (long long)x->dim[x->rank - 1]);
+	q->out[0].dtype = VQ_I32;
+	q->out[0].shape.dim[x->rank - 1] = t->dim[0];
+	q->out[1].shape.dim[x->rank - 1] = t->dim[0];
+	q->out[1].shape.dim[q->out[1].shape.rank++] = t->dim[2];
+	return vq_infer_same_dtype(q);
+}
+
+/* rest_l = x - (entries before l): its derivative in x is one for every table. */
+static void
+grad_books(struct vq_grad *d)
+{
+	const struct vq_shape x = vq_type_at(d->to, d->in[0])->shape;
+
+	if (d->dout[1] == VQ_NONE || !d->want[0])
+		return;
+	d->din[0] = ((const struct books *)d->params)->residual ?
+	    vq_sum(d->to, d->dout[1], 1u << (x.rank - 1), false) : vq_reshape(d->to, d->dout[1], &x);
+}
+
+static void
+ref_books(const struct vq_call *c)
+{
+	const struct vq_shape *t = &c->in[1].type->shape;
+	bool residual = ((const struct books *)c->params)->residual;
+	int64_t q = t->dim[0], k = t->dim[1], d = t->dim[2], n = vq_shape_count(&c->out[0].type->shape);
+	int32_t *index = c->out[0].data;
+
+	for (int64_t i = 0; i < n; i++) {		/* i = vector * q + table */
+		double best = INFINITY;
+		for (int64_t j = 0; j < d; j++)
+			vq_set(&c->out[1], i * d + j, residual && i % q ?
+			    vq_get(&c->out[1], (i - 1) * d + j) - vq_get(&c->in[1], ((i % q - 1) * k + index[i - 1]) * d + j) :
+			    vq_get(&c->in[0], (residual ? i / q : i) * d + j));
+		index[i] = 0;
+		for (int64_t e = 0; e < k; e++) {
+			double sum = 0;
+			for (int64_t j = 0; j < d; j++)
+				sum += pow(vq_get(&c->out[1], i * d + j) - vq_get(&c->in[1], ((i % q) * k + e) * d + j), 2);
+			if (sum < best) {
+				best = sum;
+				index[i] = (int32_t)e;
+			}
+		}
+	}
+}
+
+/* rest of table l: that of the table before less its entry. */
+static void
+left_over(const struct vq_call *c, const float *table, int64_t l, int64_t n)
+{
+	const struct vq_shape *t = &c->in[1].type->shape;
+	int64_t q = t->dim[0], d = t->dim[2];
+	const int32_t *index = c->out[0].data;
+	float *rest = c->out[1].data;
+
+#pragma omp parallel for num_threads(vq_rows_team(c->threads, n * d)) schedule(static)
+	for (int64_t i = 0; i < n; i++) {
+		const float *e = table + index[i * q + l - 1] * d;
+		float *to = rest + (i * q + l) * d;
+		for (int64_t j = 0; j < d; j++)
+			to[j] = to[j - d] - e[j];
+	}
+}
+
+static void
+run_books(const struct vq_call *c)
+{
+	const struct vq_shape *t = &c->in[1].type->shape;
+	int64_t q = t->dim[0], k = t->dim[1], d = t->dim[2], n = vq_shape_count(&c->out[0].type->shape) / q;
+	bool residual = ((const struct books *)c->params)->residual;
+	const float *x = c->in[0].data, *table = c->in[1].data;
+	float *rest = c->out[1].data;
+
+	for (int64_t i = 0; i < n; i++)
+		memcpy(rest + i * q * d, x + i * (residual ? d : q * d), (size_t)(residual ? d : q * d) * sizeof(*x));
+	for (int64_t l = 0; l < q; l++) {
+		struct vq_search to = { .x = rest + l * d, .n = n, .step = q * d, .index = (int32_t *)c->out[0].data + l,
+		    .index_step = q };
+		if (residual && l > 0)
+			left_over(c, table + (l - 1) * k * d, l, n);
+		vq_search(c, &to, table + l * k * d, k, d, c->scratch);
+	}
+}
+
+static double
+flops_books(const struct vq_cost *c)
+{
+	const struct vq_shape *t = &c->in[1].shape;
+
+	return 2.0 * (double)vq_shape_count(&c->out[1].shape) * (double)t->dim[1];
 }
 
 static const struct vq_example examples[] = {
@@ -212,6 +223,19 @@ static const struct vq_example examples[] = {
 	{ 0 }
 };
 
+static const struct vq_example books_examples[] = {
+	{ "x=f32[2,3,8] table=f32[2,5,4]" },
+	{ "x=f32[2,3,4] table=f32[3,5,4]", "residual=true", .no_gradient = true, .doc = "the tables are taken as given" },
+	{ "x=f32[7,1] table=f32[1,1,1]", "residual=true" },
+	{ "x=f32[101,34] table=f32[2,33,17]" },
+	{ "x=f32[2000,16] table=f32[4,64,16]", "residual=true" },
+	{ "x=f32[6272,64] table=f32[4,256,16]", .doc = "timed" },
+	{ "x=f32[4,3] table=f32[2,5,2]", .fails = "has 2 x 2 numbers for a vector, and x vectors of length 3" },
+	{ "x=f32[4,4] table=f32[2,5,2]", "residual=true", .fails = "has 1 x 2 numbers for a vector, and x vectors of length 4" },
+	{ "x=f32[4,3] table=f32[5,3]", .fails = "must be [tables, entries, length of one]" },
+	{ 0 }
+};
+
 extern const struct vq_op vq_ops_nearest[];
 const struct vq_op vq_ops_nearest[] = {
 	{
@@ -221,6 +245,15 @@ const struct vq_op vq_ops_nearest[] = {
 		.infer = infer, .run = run, .ref = ref, .scratch = scratch, .flops = flops,
 		.also = (const char *const[]){ "quantize", "cdist", "argmin_distance", "vq", NULL },
 		.examples = examples,
+	}, {
+		.name = "nearest_books",
+		.doc = "the same in several tables: of parts of each vector, or of what the tables before left over",
+		.in = { "x", "table" }, .out = { "index", "rest" },
+		.params = books_params, .size = sizeof(struct books),
+		.infer = infer_books, .grad = grad_books, .run = run_books, .ref = ref_books, .scratch = scratch,
+		.flops = flops_books,
+		.also = (const char *const[]){ "residual_quantize", "product_quantize", "rvq", NULL },
+		.examples = books_examples,
 	},
 	{ 0 }
 };
