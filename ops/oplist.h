@@ -4,6 +4,6 @@
 	X(reduce) X(argmax) X(reshape) X(transpose) X(broadcast) X(concat) X(slice) X(pad) \
 	X(matmul) X(conv2d) X(pool2d) X(resize) \
 	X(softmax) X(attention) X(attention_step) X(rotary) X(positions) X(norm) X(rms_norm) X(loss) X(cross_entropy) \
-	X(lookup) X(nearest) X(kmeans) X(count) X(one_hot) X(straight_through) X(stop) \
+	X(lookup) X(nearest) X(kmeans) X(scalar_codes) X(count) X(one_hot) X(straight_through) X(stop) \
 	X(dropout) X(random) X(reorder) \
 	X(update)

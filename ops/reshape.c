@@ -1,5 +1,5 @@
 /*
- * reshape -- the same elements under another shape; copies nothing
+ * reshape, reshape_like -- the same elements under another shape; copies nothing
  */
 #include <string.h>
 
@@ -58,6 +58,34 @@ run(const struct vq_call *c)
 		memcpy(c->out[0].data, c->in[0].data, vq_type_bytes(c->out[0].type));
 }
 
+/* --- the shape of another ------------------------------------------------- */
+
+static int
+infer_like(struct vq_infer *q)
+{
+	int64_t have = vq_shape_count(&q->in[0].shape), wanted = vq_shape_count(&q->in[1].shape);
+
+	if (have != wanted)
+		return vq_infer_error(q, 0, "has %lld elements, and like %lld", (long long)have, (long long)wanted);
+	q->out[0].shape = q->in[1].shape;
+	return 0;
+}
+
+static void
+compose_like(struct vq_compose *c)
+{
+	const struct vq_shape to = vq_type_at(c->to, c->in[1])->shape;
+
+	c->out[0] = vq_reshape(c->to, c->in[0], &to);
+}
+
+static const struct vq_example like_examples[] = {
+	{ "x=f32[2,6] like=f32[3,4]" },
+	{ "x=f32[6] like=i32[3,1,2](0,9)" },
+	{ "x=f32[6] like=f32[5]", .fails = "has 6 elements, and like 5" },
+	{ 0 }
+};
+
 static const struct vq_example examples[] = {
 	{ "x=f32[2,6]", "shape=[3,4]" },
 	{ "x=f32[2,6]", "shape=[3,-1]" },
@@ -86,6 +114,15 @@ const struct vq_op vq_ops_reshape[] = {
 		.ref      = run,
 		.also     = (const char *const[]){ "view", "flatten", "squeeze", "unsqueeze", "rearrange", NULL },
 		.examples = examples,
+	}, {
+		.name     = "reshape_like",
+		.doc      = "the elements of x under the shape of another tensor",
+		.in       = { "x", "like" },
+		.out      = { "y" },
+		.infer    = infer_like,
+		.compose  = compose_like,
+		.also     = (const char *const[]){ "view_as", "reshape_as", NULL },
+		.examples = like_examples,
 	},
 	{ 0 }
 };
