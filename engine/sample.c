@@ -222,7 +222,7 @@ draw_group(struct vq_sampler *s, struct vq_drawing *w, int64_t first, int64_t n,
 		s->position = (int32_t)t;
 		vq_plan_run(s->step, w->seed, 0);
 		vq_plan_output(s->step, s->how->value, &logits);
-		#pragma omp parallel for num_threads(s->threads) schedule(static) reduction(min : bad)
+		#pragma omp parallel for num_threads(s->threads) schedule(static) reduction(min : bad) if (n * s->vocab >= 8192)
 		for (int64_t b = 0; b < n; b++) {
 			int64_t token = choose(s, w, logits.data, first, b, t);
 			if (token < 0) {
@@ -247,6 +247,12 @@ vq_sampler_run(struct vq_sampler *s, struct vq_drawing *w, struct vq_diags *d)
 	struct vq_view shown;
 
 	w->seconds = 0;
+	for (int64_t i = 0; w->known && i < w->n * s->length; i++)
+		if (w->known[i] >= s->vocab) {
+			vq_error(d, VQ_DATA, NULL, "code %d is given, and graph %s knows %lld", w->known[i], s->how->graph,
+			    (long long)s->vocab);
+			return -1;
+		}
 	for (int64_t first = 0; first < w->n; first += s->batch) {
 		int64_t n = w->n - first < s->batch ? w->n - first : s->batch;
 		double start = vq_now();

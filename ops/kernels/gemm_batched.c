@@ -409,7 +409,7 @@ vq_matmul_run(const struct vq_call *c, bool ta, bool tb)
 			struct product p = product_at(c, &s, ta, tb, i);
 
 			p.end = &end;
-			run_product(u, &p, &s, (float *)scratch, scratch + s.packed, c->threads);
+			run_product(u, &p, &s, (float *)scratch, scratch + s.packed, p.m * p.n * p.k < FEW_SERIAL ? 1 : c->threads);
 		}
 	}
 }

@@ -31,7 +31,7 @@ run 2 xyzzy
 err "\`vqgraph --help\` lists the commands"
 run 2 --colour
 err "a command comes first, not '--colour'"
-for absent in sample export import report; do
+for absent in export import report; do
 	run 2 $absent
 	err "there is no command '$absent'"
 done

@@ -1,0 +1,231 @@
+#!/bin/sh
+# A tokenizer and a prior of a few steps: stages that draw samples, and `vqgraph sample`.
+. "${srcdir:-.}/tests/cli/harness.sh"
+
+cat >prior.yaml <<'END'
+vqgraph: 1
+use: [lib/nn, lib/vq, lib/transformer]
+let: {codes: 8, start: 8, classes: 10, width: 16, grid: 7}
+blocks:
+  encoder:
+    in: {image: [n, h, w, c]}
+    steps:
+      - conv: {out: 4, kernel: 4, stride: 4}
+  decoder:
+    in: {z: [n, h, w, d]}
+    steps:
+      - convt: {out: 1, kernel: 4, stride: 4}
+modules:
+  enc: encoder
+  dec: decoder
+  vq: {codebook: {codes: $codes, dim: 4, beta: 0.25}}
+  prior: {gpt: {vocab: $(start + classes + 1), out: $codes, length: $(grid * grid), width: $width, layers: 2, heads: 2}}
+graphs:
+  autoencode:
+    in:
+      image: f32[batch, 28, 28, 1]
+    steps:
+      - enc
+      - {vq: {}, as: vq}
+      - {dec: {z: vq.quantized}, as: recon}
+      - {mse: {a: recon, b: image}, as: recon_loss}
+      - {add: {b: vq.loss}, as: loss}
+    out: [loss, recon_loss, recon, vq.code]
+  encode:
+    in:
+      image: f32[batch, 28, 28, 1]
+    steps:
+      - enc
+      - {vq: {}, as: vq}
+      - {reshape: {x: vq.code, shape: [$batch, $(grid * grid)]}, as: code}
+    out: [code]
+  foretell:
+    in:
+      image: f32[batch, 28, 28, 1]
+      label: i32[batch]
+    steps:
+      - enc
+      - {vq: {}, as: vq}
+      - {reorder: {x: vq.code, order: s_curve}, as: code}
+      - {class_start: {code: code, label: label, token: $start}}
+      - {prior: {}, as: logits}
+      - {cross_entropy: {index: code}, as: loss}
+    out: [loss]
+  next:
+    in:
+      token: i32[batch, time]
+    steps:
+      - {prior: {}, as: logits}
+    out: [logits]
+  decode:
+    in:
+      code: i32[batch, 7, 7]
+    steps:
+      - {lookup: {table: vq.book, index: code}}
+      - {dec: {}, as: recon}
+    out: [recon]
+stages:
+  vqvae:
+    do: train
+    graph: autoencode
+    updates: [{minimize: loss, optimizer: {adam: {lr: 1e-3}}}]
+    data: {source: digits, split: train, batch: 32, shuffle: true}
+    steps: 20
+    codes: {vq.code: $codes}
+    show: {reconstructions: recon}
+  codes:
+    do: encode
+    graph: encode
+    value: code
+    data: {source: digits, split: train, limit: 64}
+  prior:
+    do: train
+    graph: foretell
+    updates: [{minimize: loss, train: [prior], optimizer: {adam: {lr: 1e-3}}}]
+    data: {source: digits, split: train, batch: 32, shuffle: true, limit: 320}
+    epochs: 2
+    show: {samples: samples}
+  samples:
+    do: sample
+    graph: next
+    start: $start
+    classes: $classes
+    null: $(start + classes)
+    length: $(grid * grid)
+    order: s_curve
+    count: 25
+    decode: {graph: decode, input: code, value: recon}
+END
+
+run 0 run prior.yaml --name a -q -t 2
+quiet
+for file in samples.png samples.npy samples.label.npy samples-epoch-001.png samples-epoch-002.png; do
+	expect "the run leaves $file" [ -s "runs/a/samples/$file" ]
+done
+
+# payload FILE: what follows an npy's header, as numbers of four bytes
+payload() {
+	tail -c +129 "$1" | od -An -v -t d4 | tr -s ' \n' ' ' | sed 's/^ //; s/ $//'
+}
+
+# --- the same samples ---------------------------------------------------------
+
+run 0 sample runs/a -n 20 --out a.npy --codes a.codes.npy --labels a.labels.npy -t 2
+silent
+err "wrote a.npy, f32[20, 28, 28, 1]"
+err "wrote a.codes.npy, i32[20, 49]"
+expect "classes follow each other" [ "$(payload a.labels.npy)" = "0 0 1 1 2 2 3 3 4 4 5 5 6 6 7 7 8 8 9 9" ]
+for how in "-b 1 -t 1" "-b 3 -t 3" "-b 7 -t 2" "-b 19 -t 1" "-b 20 -t 1"; do
+	# shellcheck disable=SC2086
+	run 0 sample runs/a -n 20 --out b.npy --codes b.codes.npy $how -q
+	expect "the same codes with $how" cmp -s a.codes.npy b.codes.npy
+	expect "the same pictures with $how" cmp -s a.npy b.npy
+done
+run 0 sample runs/a -n 20 --codes b.codes.npy --seed 2 -q
+expect "others with another seed" sh -c '! cmp -s a.codes.npy b.codes.npy'
+# Guided, the batch is twice as long.
+run 0 sample runs/a -n 12 --codes a.codes.npy --guidance 1.5 --top-k 5 --top-p 0.9 --temperature 0.8 -b 12 -t 2 -q
+run 0 sample runs/a -n 12 --codes b.codes.npy --guidance 1.5 --top-k 5 --top-p 0.9 --temperature 0.8 -b 5 -t 1 -q
+expect "the same guided ones" cmp -s a.codes.npy b.codes.npy
+# A guidance of 0 has no class, of 1 nothing else.
+run 0 sample runs/a -n 6 --codes a.codes.npy --guidance 0 --class 1 -q
+run 0 sample runs/a -n 6 --codes b.codes.npy --guidance 0 --class 2 -q
+expect "no class" cmp -s a.codes.npy b.codes.npy
+run 0 sample runs/a -n 6 --codes b.codes.npy --class 2 -q
+expect "a class" sh -c '! cmp -s a.codes.npy b.codes.npy'
+# The likeliest token needs no seed; nor does one that is alone.
+run 0 sample runs/a -n 6 --codes a.codes.npy --temperature 0 -q
+run 0 sample runs/a -n 6 --codes b.codes.npy --top-k 1 --seed 9 -q
+expect "top-k of 1 is the likeliest" cmp -s a.codes.npy b.codes.npy
+run 0 sample runs/a -n 2 --codes a.codes.npy 'stages.samples.forbid=[0, 1, 2, 3, 4, 6, 7]' -q
+expect "what is forbidden is not drawn" [ "$(payload a.codes.npy | tr ' ' '\n' | sort -u)" = 5 ]
+
+run 0 sample runs/a -n 4 --class 7 --out seven.png --labels a.labels.npy --json
+expect "the class asked for" [ "$(payload a.labels.npy)" = "7 7 7 7" ]
+for key in stage samples length tokens seconds tokens_per_s seed batch; do
+	out "\"$key\": "
+done
+out '"tokens": 196'
+expect "one line" [ "$(wc -l <.out)" -eq 1 ]
+run 0 sample runs/a -n 25 --class all --out all.png -q
+quiet
+
+# --- completion ---------------------------------------------------------------
+
+for seed in 1 2; do
+	run 0 sample runs/a --complete digits:test -n 1 --keep 0.57 --out whole.png --codes c$seed.npy --seed $seed \
+		--temperature 3 -q
+	payload c$seed.npy >c$seed
+done
+expect "the upper four of seven rows are kept" [ "$(cut -d ' ' -f -28 c1)" = "$(cut -d ' ' -f -28 c2)" ]
+expect "the rest is drawn" [ "$(cut -d ' ' -f 29- c1)" != "$(cut -d ' ' -f 29- c2)" ]
+run 0 sample runs/a --complete digits:test -n 3 --keep 1 --out whole.npy --codes a.codes.npy --labels a.labels.npy
+run 0 sample runs/a --complete digits:test -n 3 --keep 1 --out whole.npy --codes b.codes.npy --seed 5 -q
+expect "nothing is drawn" cmp -s a.codes.npy b.codes.npy
+run 0 encode runs/a --data digits:test -n 3 --out codes.npy -q
+expect "those are the codes" [ "$(payload a.codes.npy)" = "$(payload codes.npy)" ]
+run 3 sample runs/a --complete nowhere:test --out x.png
+run 2 sample runs/a --complete digits:test --codes x.npy
+err "--complete wants --out"
+
+# --- mistakes on the command line -----------------------------------------------
+
+run 2 sample runs/a --out x.png --top-k 0
+err "--top-k wants a whole number from 1"
+run 2 sample runs/a --out x.png --top-p 0
+err "--top-p"
+run 2 sample runs/a --out x.png --class 10
+err "there is no class 10: stage samples has 10, from 0 to 9"
+run 2 sample runs/a --out x.png --class seven
+err "--class wants a number or all"
+run 2 sample runs/a --out x.jpg
+err "ends in .png or .npy"
+run 2 sample runs/a
+err "neither --out nor --codes"
+run 2 sample runs/a --out x.png --keep 0.5
+err "--complete"
+run 2 sample runs/a --out x.png --stage prior
+err "stage prior does not draw samples"
+run 2 sample runs/a --out x.png --class 1 stages.samples.classes=0
+err "has no classes"
+run 2 sample prior.yaml --out x.png
+err "has no weights"
+run 5 sample runs/a --out x.png --checkpoint nowhere.safetensors
+run 5 sample runs/a --out x.png width=8
+err "among the weights"
+
+# --- a stage that does not fit ----------------------------------------------------
+
+# wrong KEY=VALUE TEXT: told before anything is trained, and when sampling
+wrong() {
+	run 3 run prior.yaml --name wrong -q "$1"
+	err "$2"
+	expect "no run is left" [ ! -e runs/wrong ]
+	run 3 sample runs/a --out x.png "$1"
+	err "$2"
+}
+wrong stages.samples.length=50 "length: graph next cannot be 50 long"
+wrong stages.samples.start=18 "start: the first token is up to 27, and graph next knows tokens below 19"
+wrong stages.samples.null=19 "null: is 19, and graph next knows tokens below 19"
+wrong 'stages.samples.forbid=[8]' "forbid: 8 is no token: logits is of 8"
+wrong 'stages.samples.forbid=[0.5]' "forbid wants tokens"
+wrong 'stages.samples.forbid=[0, 1, 2, 3, 4, 5, 6, 7]' "forbid: leaves no token to draw"
+wrong stages.samples.codes=9 "codes: are 9, and logits is of 8 tokens"
+wrong stages.samples.length=48 "decode: graph decode wants 49 codes a picture"
+wrong 'stages.samples.decode={graph: decode, input: codes, value: recon}' "no input 'codes'"
+wrong 'stages.samples.decode={graph: decode, input: code, value: recom}' "there is a value with a similar name: recon"
+wrong 'stages.samples.decode={graph: decod, input: code, value: recon}' "no graph 'decod'"
+wrong stages.samples.start_per_class=false "nothing tells graph next the class"
+wrong stages.samples.temperature=-1 "temperature"
+wrong stages.samples.order=zigzag "order"
+wrong stages.samples.graph=foretell "no free size 'time'"
+wrong stages.samples.token=tokens "does not know what to give for the input 'token'"
+wrong stages.samples.value=logit "graph next has no value 'logit'"
+run 3 run prior.yaml stages.prior.show.samples=codes
+err "stage 'codes' does not draw samples"
+run 3 run prior.yaml stages.prior.show.samples=sampels
+err "there is no stage 'sampels'"
+run 3 sample runs/a --out x.png --guidance 2 stages.samples.null=-1
+err "guidance: null says which token stands for no class"
+
+finish
