@@ -235,14 +235,20 @@ run_data(struct vq_evaluate_task *k)
 {
 	struct vq_data_spec *spec = &k->t.validate;
 
-	if (k->o->data)
+	if (k->o->data) {
 		vq_tool_source(k->c, k->o->data, spec);
+	} else if (spec->stage) {		/* what another stage of the run left in its folder */
+		k->data.text = vq_arena_printf(&k->c->arena, "%s:%s", spec->stage, spec->split);
+		spec->source = vq_arena_printf(&k->c->arena, "%s/%s/", k->c->arg[0], spec->stage);
+		spec->base = NULL;
+	}
 	if (k->o->n)
 		spec->limit = k->o->n;
 	if (k->o->batch)
 		spec->batch = k->o->batch;
 	spec->shuffle = false;
-	k->data.text = k->o->data;
+	if (k->o->data)
+		k->data.text = k->o->data;
 	if (run_side(k, &k->data, &k->t, k->o->report.count == 0) < 0)
 		return -1;
 	for (int i = 0; i < k->data.e.left; i++)

@@ -95,6 +95,17 @@ err "stage codes: train, code i32[640, 49]"
 err "done: runs/prior"
 [ -s runs/prior/codes/train.code.npy ] && [ -s runs/prior/codes/test.label.npy ] || fail "no arrays of codes"
 
+# Evaluated by itself: the codes that the run keeps give what the last validation said.
+run 0 evaluate runs/prior --json
+out '"data": "codes:test"'
+loss=$(sed -n 's/.*"val".*"loss": *\([^,}]*\).*/\1/p' runs/prior/metrics.jsonl | tail -n 1)
+expect "the loss of validation" awk -v a="$loss" -v b="$(sed 's/.*"loss": \([^,}]*\).*/\1/' .out)" \
+	'BEGIN { exit !(a > 0 && (a - b) ^ 2 < 1e-10) }'
+run 4 evaluate runs/prior --data digits:test
+err "digits has no code, and nothing that graph teach reports can be had without it"
+run 2 evaluate runs/prior --stage codes
+err "stage codes neither trains nor evaluates"
+
 # Again: the tokenizer's run is found.  Killed on the way and resumed: the same bits, encoded once.
 run 0 run prior.yaml --progress none --name again --max-steps 13
 err "tok is runs/tok"
