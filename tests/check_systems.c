@@ -20,8 +20,13 @@
 /* Beside the largest norm, a gradient that is nothing but rounding: a bias before a norm. */
 #define NOTHING 1e-5
 
-static const char *const systems[] = { "vqvae_fashion_small", "transformer_options", "vqvae_mnist_small",
-	"vqvae_cifar10", "vqvae_cifar10_ema", "resnet_vqvae_fashion", "resnet_vqvae_celeba" };
+static const char *const systems[] = {
+	"resnet_vqvae_fashion", "resnet_vqvae_celeba",
+	"vqvae_transformer", "vqvae_transformer_grey", "vqvae_transformer_prior",
+	"vqvae_fashion_small", "prior_fashion_small",
+	"vqvae_mnist_small", "vqvae_cifar10", "vqvae_cifar10_ema",
+	"transformer_options",
+};
 
 static struct vq_diags diags;
 

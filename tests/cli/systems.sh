@@ -1,0 +1,29 @@
+#!/bin/sh
+# The systems that graphs/ rebuilds: as many parameters as the originals have, and any data set by override.
+. "${srcdir:-.}/tests/cli/harness.sh"
+
+parameters() {
+	want=$1
+	shift
+	run 0 dump "$@"
+	expect "$want parameters" grep -qE "^parameters +$want \(" .out
+}
+
+graphs=$src/graphs
+parameters 11,695,137 "$graphs/vqvae_transformer.yaml" --graph autoencode
+out "state        16,641"		# 256 x 32 entries, as many sums, 256 counts, a weight
+parameters 11,711,523 "$graphs/vqvae_transformer.yaml" --graph autoencode channels=3
+parameters 1,394,369 "$graphs/vqvae_transformer.yaml" --graph foretell
+parameters 8,593 "$graphs/vqvae_fashion_small.yaml" --graph autoencode
+parameters 5,843,275 "$graphs/prior_fashion_small.yaml" --graph foretell
+
+# System 1 takes any source, size and number of channels; other pictures, other grid, other length.
+run 0 dump "$graphs/vqvae_transformer.yaml" --graph foretell source=cifar10 channels=3 size=64
+out "i32[32, 256]"
+run 0 run "$graphs/vqvae_transformer.yaml" source=digits channels=3 size=16 width=8 stages.vqvae.data.batch=4 \
+	stages.vqvae.validate.data.limit=4 --stage vqvae --max-steps 1 --name digits
+run 0 dump runs/digits --graph autoencode
+out "f32[4, 16, 16, 3]"
+run 4 run "$graphs/vqvae_transformer.yaml" source=nowhere/pictures --stage vqvae
+err "nowhere/pictures"
+finish
