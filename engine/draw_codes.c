@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "engine/draw.h"
+#include "engine/svg.h"
 
 enum {
 	GAP = 2,			/* between a picture and its maps */
@@ -18,6 +19,7 @@ enum {
 	BAR = 16, BAR_GAP = 14, TICK = 4, TEXT = 2,
 	BACKGROUND = 96,
 	SEPARATE = 24,			/* so few codes have a number each */
+	LOG_RATIO = 30,			/* of the largest use to the least; above it a linear axis shows little */
 };
 
 static const struct vq_rgb white = { 255, 255, 255 };
@@ -176,4 +178,81 @@ vq_draw_codes(struct vq_image *out, const struct vq_pictures *p, const struct vq
 	draw_bar(out, (int)(UNIT_GAP + l.columns * l.unit_w + BAR_GAP - UNIT_GAP), UNIT_GAP, (int)(l.h - 2 * UNIT_GAP),
 	    m->codes);
 	return 0;
+}
+
+/* --- use ------------------------------------------------------------------------- */
+
+static int
+descending(const void *a, const void *b)
+{
+	const int64_t *x = a, *y = b;
+
+	return *x < *y ? 1 : *x > *y ? -1 : 0;
+}
+
+/* Steps from left to right over the n used codes, each as wide as one; of those that fall on one column of
+ * pixels only the first and the last.  The area below is filled. */
+static void
+put_steps(struct vq_text *t, const struct vq_axes *a, const int64_t *sorted, int64_t n)
+{
+	const char *const style[] = { "fill=\"#3b78b4\" fill-opacity=\".25\"",
+		"fill=\"none\" stroke=\"#3b78b4\" stroke-width=\"1.5\" stroke-linejoin=\"round\"" };
+	int bottom = VQ_PLOT_HEIGHT - VQ_PLOT_BOTTOM;
+
+	for (int k = 0; k < 2; k++) {
+		vq_text_add(t, "<path %s d=\"M%.1f %d", style[k], vq_axes_x(a, 0), bottom);
+		for (int64_t i = 0, next; i < n; i = next) {
+			double x = vq_axes_x(a, (double)i);
+
+			for (next = i + 1; next < n && (sorted[next] == sorted[i] || vq_axes_x(a, (double)next) < x + 1); )
+				next++;
+			vq_text_add(t, "V%.1fH%.1f", vq_axes_y(a, (double)sorted[i]), vq_axes_x(a, (double)next));
+		}
+		vq_text_add(t, "V%d%s\"/>\n", bottom, k == 0 ? "Z" : "");
+	}
+}
+
+/* What every code would have, were all used alike. */
+static void
+put_average(struct vq_text *t, const struct vq_axes *a, double average)
+{
+	double y = vq_axes_y(a, average);
+
+	vq_text_add(t, "<path d=\"M%d %.1fH%d\" stroke=\"#d9542b\" stroke-dasharray=\"5 4\"/>\n", VQ_PLOT_LEFT, y,
+	    VQ_PLOT_WIDTH - VQ_PLOT_RIGHT);
+	vq_text_add(t, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\" font-size=\"11\" fill=\"#d9542b\">average %.4g</text>\n",
+	    VQ_PLOT_WIDTH - VQ_PLOT_RIGHT - 4, y - 5, average);
+}
+
+bool
+vq_codes_svg(struct vq_text *svg, const char *stage, const char *value, const int64_t *use, int64_t n)
+{
+	struct vq_axes a = { .x1 = (double)n, .name = "codes, the most used first" };
+	int64_t *sorted = vq_alloc_array((size_t)n, sizeof(*sorted)), used = 0;
+	double total = 0, entropy = 0;
+
+	memcpy(sorted, use, (size_t)n * sizeof(*sorted));
+	qsort(sorted, (size_t)n, sizeof(*sorted), descending);
+	for (int64_t i = 0; i < n; i++)
+		total += (double)use[i];
+	for (; used < n && sorted[used] > 0; used++)
+		entropy -= (double)sorted[used] / total * log((double)sorted[used] / total);
+	if (used > 0) {
+		double average = total / (double)n;
+		a.log = (double)sorted[0] > LOG_RATIO * (double)sorted[used - 1];
+		a.y0 = a.log ? log10(fmin((double)sorted[used - 1], average)) : 0;
+		a.y1 = a.log ? log10((double)sorted[0]) : (double)sorted[0];
+		vq_axes_widen(&a);
+		char *sub = vq_asprintf("%s: uses of %lld codes, %lld never, perplexity %.4g%s", stage, (long long)n,
+		    (long long)(n - used), exp(entropy), a.log ? ", log scale" : "");
+		vq_svg_begin(svg, VQ_PLOT_WIDTH, VQ_PLOT_HEIGHT);
+		vq_svg_title(svg, VQ_PLOT_LEFT, value, sub);
+		vq_axes_put(svg, &a);
+		put_steps(svg, &a, sorted, used);
+		put_average(svg, &a, average);
+		vq_text_add(svg, "</svg>\n");
+		free(sub);
+	}
+	free(sorted);
+	return used > 0;
 }

@@ -19,4 +19,10 @@ struct vq_code_maps {
  */
 int vq_draw_codes(struct vq_image *out, const struct vq_pictures *p, const struct vq_code_maps *m, struct vq_diags *d);
 
+/*
+ * The use of n codes as an SVG, sorted: how often (on a logarithmic axis where the range is large) over
+ * the rank.  value: "vq.code".  False when nothing was counted: nothing is drawn then.
+ */
+bool vq_codes_svg(struct vq_text *svg, const char *stage, const char *value, const int64_t *use, int64_t n);
+
 #endif

@@ -84,9 +84,13 @@ struct vq_shown {
 	const char *label;		/* "epoch-003", "step-000064" */
 	int64_t step;
 };
-/* samples/<stage>-<what>-<label>.png, and TensorBoard's picture `what` at that step. */
+/* samples/<stage>-<what>-<label>.png, without a label plots/<stage>-<what>.png; and TensorBoard's
+ * picture `what` at that step. */
 int vq_run_picture(struct vq_run *r, const struct vq_shown *s, const struct vq_image *im, struct vq_diags *d);
 
+/* plots/<stage>-<what>.svg */
+int vq_run_plot_svg(struct vq_run *r, const char *stage, const char *what, const struct vq_text *svg,
+    struct vq_diags *d);
 /* "epoch-003", "step-000064": the label of a picture. */
 void vq_moment_label(char label[32], bool epoch, int64_t k);
 /*

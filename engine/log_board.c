@@ -67,7 +67,8 @@ vq_run_picture(struct vq_run *r, const struct vq_shown *shown, const struct vq_i
 
 	if (rc == 0) {
 		char *name = vq_plain_name(shown->stage, shown->what);
-		char *path = vq_run_path(r, "samples/%s-%s.png", name, shown->label);
+		char *path = shown->label ? vq_run_path(r, "samples/%s-%s.png", name, shown->label) :
+		    vq_run_path(r, "plots/%s.png", name);
 		char *folder = folder_of(r, shown->stage, shown->split);
 
 		s.png = png;

@@ -10,10 +10,9 @@
 
 #include "engine/file.h"
 #include "engine/log_private.h"
+#include "engine/svg.h"
 
 enum {
-	WIDTH = 720, HEIGHT = 400,
-	LEFT = 64, RIGHT = 24, TOP = 56, BOTTOM = 42,	/* around the curves */
 	SPLITS = 4,
 	MARKS = 200,			/* more are no marks, but a thick line */
 	LR = -1,			/* the learning rate, as a column */
@@ -34,8 +33,7 @@ struct plot {
 	const char *stage, *metric;
 	struct curve curve[SPLITS];	/* "train" first, when there */
 	int curves;
-	double x0, x1, y0, y1;		/* of the axes; y as a logarithm when log */
-	bool log;
+	struct vq_axes axes;
 	struct vq_text svg;
 };
 
@@ -69,7 +67,7 @@ collect(struct plot *p, const struct vq_rows *rows, int column)
 	double least = INFINITY, most = -INFINITY;
 	bool any = false;
 
-	p->x0 = p->x1 = NAN;
+	p->axes.x0 = p->axes.x1 = NAN;
 	for (int i = 0; i < rows->count; i++) {
 		const struct vq_row *row = &rows->row[i];
 		double x = (double)row->step, y = value_of(row, column);
@@ -82,184 +80,18 @@ collect(struct plot *p, const struct vq_rows *rows, int column)
 			continue;
 		vq_grow(c->point, c->count, c->cap);
 		c->point[c->count++] = (struct point){ x, y };
-		p->x0 = fmin(p->x0, x);
-		p->x1 = fmax(p->x1, x);
+		p->axes.x0 = fmin(p->axes.x0, x);
+		p->axes.x1 = fmax(p->axes.x1, x);
 		if (isfinite(y)) {
 			least = fmin(least, y);
 			most = fmax(most, y);
 			any = true;
 		}
 	}
-	p->log = any && column != LR && least > 0 && most / least > log_ratio;
-	p->y0 = p->log ? log10(least) : least;
-	p->y1 = p->log ? log10(most) : most;
+	p->axes.log = any && column != LR && least > 0 && most / least > log_ratio;
+	p->axes.y0 = p->axes.log ? log10(least) : least;
+	p->axes.y1 = p->axes.log ? log10(most) : most;
 	return any;
-}
-
-/* Room above and below, and none of the ranges is empty. */
-static void
-widen(struct plot *p)
-{
-	double range = p->y1 - p->y0;
-
-	if (!(range > fabs(p->y1) * 1e-9))
-		range = p->y1 != 0 ? fabs(p->y1) * .2 : 1;
-	p->y0 -= .06 * range;
-	p->y1 += .06 * range;
-	if (!p->log && p->y0 < 0 && p->y0 + .06 * range >= 0)
-		p->y0 = 0;
-	if (p->x0 > 0 && p->x0 < .1 * p->x1)
-		p->x0 = 0;
-	if (p->x1 <= p->x0)
-		p->x1 = p->x0 + 1;
-}
-
-/* --- places ------------------------------------------------------------------- */
-
-static double
-at_x(const struct plot *p, double x)
-{
-	return LEFT + (x - p->x0) / (p->x1 - p->x0) * (WIDTH - LEFT - RIGHT);
-}
-
-static double
-at_y(const struct plot *p, double y)
-{
-	if (p->log)
-		y = log10(y);
-	return HEIGHT - BOTTOM - (y - p->y0) / (p->y1 - p->y0) * (HEIGHT - TOP - BOTTOM);
-}
-
-static void
-put_text(struct vq_text *t, const char *s)
-{
-	for (; *s; s++)
-		switch (*s) {
-		case '&': vq_text_add(t, "&amp;"); break;
-		case '<': vq_text_add(t, "&lt;"); break;
-		case '>': vq_text_add(t, "&gt;"); break;
-		default:
-			vq_text_put(t, (unsigned char)*s < ' ' ? "?" : s, 1);
-		}
-}
-
-/* --- axes --------------------------------------------------------------------- */
-
-/* 1, 2 or 5 times a power of ten, for about n steps. */
-static double
-round_step(double range, int n)
-{
-	double raw = range / n, power = pow(10, floor(log10(raw))), m = raw / power;
-
-	return (m < 1.5 ? 1 : m < 3.5 ? 2 : m < 7.5 ? 5 : 10) * power;
-}
-
-/* "1500", "20k", "1.5M" */
-static const char *
-count_text(double x, char buf[VQ_NUMBER])
-{
-	if (fabs(x) >= 1e6)
-		snprintf(buf, VQ_NUMBER, "%.6gM", x / 1e6);
-	else if (fabs(x) >= 1e4)
-		snprintf(buf, VQ_NUMBER, "%.6gk", x / 1e3);
-	else
-		snprintf(buf, VQ_NUMBER, "%.6g", x);
-	return buf;
-}
-
-/* Grid lines and their labels are drawn by themselves: first all lines. */
-static void
-grid_x(struct plot *p, double x)
-{
-	vq_text_add(&p->svg, "M%.1f %dV%d", at_x(p, x), TOP, HEIGHT - BOTTOM);
-}
-
-static void
-grid_y(struct plot *p, double y)
-{
-	vq_text_add(&p->svg, "M%d %.1fH%d", LEFT, at_y(p, y), WIDTH - RIGHT);
-}
-
-static void
-label_x(struct plot *p, double x)
-{
-	char buf[VQ_NUMBER];
-
-	vq_text_add(&p->svg, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%s</text>\n", at_x(p, x),
-	    HEIGHT - BOTTOM + 17, count_text(x, buf));
-}
-
-static void
-label_y(struct plot *p, double y)
-{
-	char buf[VQ_NUMBER];
-
-	if (fabs(y) >= 1e4)
-		count_text(y, buf);
-	else
-		snprintf(buf, sizeof(buf), "%.6g", y);
-	vq_text_add(&p->svg, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%s</text>\n", LEFT - 8, at_y(p, y) + 4,
-	    buf);
-}
-
-/* Multiples of step within [from, to]: counted, so that no rounding adds up. */
-static void
-ticks(struct plot *p, double from, double to, double step, void (*tick)(struct plot *p, double at))
-{
-	double first = ceil(from / step - 1e-9), last = floor(to / step + 1e-9);
-
-	for (int i = 0; i <= (int)fmin(last - first, 50); i++) {
-		double at = (first + i) * step;
-
-		tick(p, fabs(at) < step * 1e-6 ? 0 : at);
-	}
-}
-
-/* Powers of ten, and 2 and 5 times them where there is room. */
-static void
-ticks_log(struct plot *p, void (*tick)(struct plot *p, double at))
-{
-	double decades = p->y1 - p->y0, every = ceil(decades / 10);
-	bool between = decades < 2.6;
-
-	for (double e = floor(p->y0 / every) * every; e <= p->y1; e += every)
-		for (int m = 1; m <= (between ? 5 : 1); m += m == 1 ? 1 : 3)
-			if (e + log10(m) >= p->y0 && e + log10(m) <= p->y1)
-				tick(p, m * pow(10, e));
-}
-
-static void
-ticks_x(struct plot *p, void (*tick)(struct plot *p, double at))
-{
-	double step = round_step(p->x1 - p->x0, 6);
-
-	ticks(p, p->x0, p->x1, step < 1 ? 1 : step, tick);
-}
-
-static void
-ticks_y(struct plot *p, void (*tick)(struct plot *p, double at))
-{
-	if (p->log)
-		ticks_log(p, tick);
-	else
-		ticks(p, p->y0, p->y1, round_step(p->y1 - p->y0, 5), tick);
-}
-
-static void
-put_axes(struct plot *p)
-{
-	struct vq_text *t = &p->svg;
-
-	vq_text_add(t, "<path fill=\"none\" stroke=\"#e4e7eb\" d=\"");
-	ticks_x(p, grid_x);
-	ticks_y(p, grid_y);
-	vq_text_add(t, "\"/>\n<path d=\"M%d %dV%dH%d\" fill=\"none\" stroke=\"#9aa3ad\"/>\n", LEFT, TOP,
-	    HEIGHT - BOTTOM, WIDTH - RIGHT);
-	vq_text_add(t, "<g font-size=\"11\" fill=\"#5b6470\">\n");
-	ticks_x(p, label_x);
-	ticks_y(p, label_y);
-	vq_text_add(t, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">step</text>\n</g>\n", WIDTH - RIGHT,
-	    HEIGHT - 8);
 }
 
 /* --- curves ------------------------------------------------------------------- */
@@ -269,10 +101,10 @@ put_axes(struct plot *p)
 static int
 thin(const struct plot *p, const struct curve *c, int from, const struct point *out[4], int *n)
 {
-	double column = floor(at_x(p, c->point[from].x));
+	double column = floor(vq_axes_x(&p->axes, c->point[from].x));
 	int least = from, most = from, i;
 
-	for (i = from; i < c->count && isfinite(c->point[i].y) && floor(at_x(p, c->point[i].x)) == column; i++) {
+	for (i = from; i < c->count && isfinite(c->point[i].y) && floor(vq_axes_x(&p->axes, c->point[i].x)) == column; i++) {
 		least = c->point[i].y < c->point[least].y ? i : least;
 		most = c->point[i].y > c->point[most].y ? i : most;
 	}
@@ -303,7 +135,7 @@ put_line(struct plot *p, const struct curve *c, const char *color, double width)
 		}
 		i = thin(p, c, i, part, &n);
 		for (int k = 0; k < n; k++, pen = true)
-			vq_text_add(t, "%s%.1f %.1f", pen ? "L" : "M", at_x(p, part[k]->x), at_y(p, part[k]->y));
+			vq_text_add(t, "%s%.1f %.1f", pen ? "L" : "M", vq_axes_x(&p->axes, part[k]->x), vq_axes_y(&p->axes, part[k]->y));
 		/* A value alone between gaps is a dot. */
 		if (n == 1)
 			vq_text_add(t, "h0");
@@ -322,7 +154,7 @@ put_marks(struct plot *p, const struct curve *c, const char *color)
 	for (int i = 0; i < c->count; i++)
 		if (isfinite(c->point[i].y))
 			vq_text_add(&p->svg, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\"><title>step %.0f: %s</title>"
-			    "</circle>\n", at_x(p, c->point[i].x), at_y(p, c->point[i].y), c->point[i].x,
+			    "</circle>\n", vq_axes_x(&p->axes, c->point[i].x), vq_axes_y(&p->axes, c->point[i].y), c->point[i].x,
 			    vq_number(c->point[i].y, buf));
 	vq_text_add(&p->svg, "</g>\n");
 }
@@ -344,7 +176,7 @@ static void
 put_legend(struct plot *p)
 {
 	struct vq_text *t = &p->svg;
-	int x = WIDTH - RIGHT;
+	int x = VQ_PLOT_WIDTH - VQ_PLOT_RIGHT;
 
 	for (int i = p->curves - 1; i >= 0; i--) {
 		const struct curve *c = &p->curve[i];
@@ -353,11 +185,11 @@ put_legend(struct plot *p)
 
 		vq_text_add(&label, isfinite(last) ? "%s %.4g" : "%s", c->split, last);
 		vq_text_add(t, "<text x=\"%d\" y=\"34\" text-anchor=\"end\" font-size=\"12\" fill=\"#2b3138\">", x);
-		put_text(t, label.s);
-		x -= 7 * (int)label.len + 10;
+		vq_svg_text(t, label.s);
+		x -= (int)(6.6 * (double)label.len) + 8;
 		vq_text_add(t, "</text><line x1=\"%d\" y1=\"30\" x2=\"%d\" y2=\"30\" stroke=\"%s\" stroke-width=\"3\" "
 		    "stroke-linecap=\"round\"/>\n", x - 14, x, colors[i]);
-		x -= 32;
+		x -= 34;
 		vq_text_free(&label);
 	}
 }
@@ -365,21 +197,15 @@ put_legend(struct plot *p)
 static void
 draw(struct plot *p)
 {
-	struct vq_text *t = &p->svg;
+	char *sub = vq_asprintf("%s%s", p->stage, p->axes.log ? ", log scale" : "");
 
-	vq_text_add(t, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\" "
-	    "font-family=\"system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif\">\n", WIDTH, HEIGHT,
-	    WIDTH, HEIGHT);
-	vq_text_add(t, "<rect width=\"%d\" height=\"%d\" fill=\"#fff\"/>\n", WIDTH, HEIGHT);
-	vq_text_add(t, "<text x=\"%d\" y=\"24\" font-size=\"15\" font-weight=\"bold\" fill=\"#1f252b\">", LEFT);
-	put_text(t, p->metric);
-	vq_text_add(t, "</text>\n<text x=\"%d\" y=\"41\" font-size=\"11\" fill=\"#5b6470\">", LEFT);
-	put_text(t, p->stage);
-	vq_text_add(t, "%s</text>\n", p->log ? ", log scale" : "");
-	put_axes(p);
+	vq_svg_begin(&p->svg, VQ_PLOT_WIDTH, VQ_PLOT_HEIGHT);
+	vq_svg_title(&p->svg, VQ_PLOT_LEFT, p->metric, sub);
+	vq_axes_put(&p->svg, &p->axes);
 	put_curves(p);
 	put_legend(p);
-	vq_text_add(t, "</svg>\n");
+	vq_text_add(&p->svg, "</svg>\n");
+	free(sub);
 }
 
 /* --- files -------------------------------------------------------------------- */
@@ -396,11 +222,11 @@ drop_empty(struct plot *p)
 	p->curves = n;
 }
 
-static int
-write_plot(const struct vq_run *r, struct plot *p, struct vq_diags *d)
+int
+vq_run_plot_svg(struct vq_run *r, const char *stage, const char *what, const struct vq_text *svg, struct vq_diags *d)
 {
-	char *name = vq_plain_name(p->stage, p->metric), *path = vq_run_path(r, "plots/%s.svg", name);
-	int rc = vq_file_write(path, p->svg.s, p->svg.len, d);
+	char *name = vq_plain_name(stage, what), *path = vq_run_path(r, "plots/%s.svg", name);
+	int rc = vq_file_write(path, svg->s, svg->len, d);
 
 	free(path);
 	free(name);
@@ -408,16 +234,16 @@ write_plot(const struct vq_run *r, struct plot *p, struct vq_diags *d)
 }
 
 static int
-plot(const struct vq_run *r, const struct vq_rows *rows, const char *stage, int column, struct vq_diags *d)
+plot(struct vq_run *r, const struct vq_rows *rows, const char *stage, int column, struct vq_diags *d)
 {
-	struct plot p = { .stage = stage, .metric = column == LR ? "lr" : rows->column[column] };
+	struct plot p = { .stage = stage, .axes.name = "step", .metric = column == LR ? "lr" : rows->column[column] };
 	int rc = 0;
 
 	if (collect(&p, rows, column)) {
 		drop_empty(&p);
-		widen(&p);
+		vq_axes_widen(&p.axes);
 		draw(&p);
-		rc = write_plot(r, &p, d);
+		rc = vq_run_plot_svg(r, p.stage, p.metric, &p.svg, d);
 	}
 	for (int i = 0; i < p.curves; i++)
 		free(p.curve[i].point);
@@ -438,7 +264,7 @@ begins_stage(const struct vq_rows *rows, int i)
 }
 
 int
-vq_rows_plot(const struct vq_run *r, const struct vq_rows *rows, struct vq_diags *d)
+vq_rows_plot(struct vq_run *r, const struct vq_rows *rows, struct vq_diags *d)
 {
 	for (int i = 0; i < rows->count; i++) {
 		if (!begins_stage(rows, i))

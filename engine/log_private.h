@@ -40,7 +40,7 @@ double vq_row_value(const struct vq_row *row, int column);
 void vq_rows_free(struct vq_rows *rows);
 
 /* plots/<stage>-<metric>.svg of everything that has a curve. */
-int vq_rows_plot(const struct vq_run *r, const struct vq_rows *rows, struct vq_diags *d);
+int vq_rows_plot(struct vq_run *r, const struct vq_rows *rows, struct vq_diags *d);
 
 /* "a-b" as the name of a file: what is not safe in one becomes '_'.  For free(). */
 char *vq_plain_name(const char *a, const char *b);

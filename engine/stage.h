@@ -76,7 +76,6 @@ struct vq_train {
 	int ncodes;
 	struct vq_show show[VQ_MAX_SHOWN];
 	int shows;
-	const char *samples;		/* stage whose samples are drawn after each epoch, or NULL */
 	const char *keep[VQ_MAX_KEEP];	/* values that evaluation keeps for each sample */
 	int keeps;
 	int64_t epochs;			/* one of epochs and steps is given */
@@ -107,13 +106,17 @@ struct vq_trainer;
 struct vq_showing;
 struct vq_show_kind {
 	const char *name, *doc;
-	bool at_end;			/* drawn once, after the last step */
-	/* Whether the value can be shown so, before anything is trained: -1 after an error. */
+	/* At steps 1, 2, 4, ... and epochs; at epochs; once, after the last step. */
+	enum { VQ_SHOWN_OFTEN, VQ_SHOWN_BY_EPOCH, VQ_SHOWN_AT_END } when;
+	/* Whether the value of the graph can be shown so, before anything is trained: -1 after an error.
+	 * NULL: what is shown is a stage that draws samples. */
 	int (*check)(const struct vq_graph *g, const struct vq_train *t, const struct vq_show *s, vq_id value);
 	/* Draws all n values that the stage shows in this way. */
 	int (*draw)(struct vq_trainer *s, const struct vq_showing *now, const struct vq_show *const *shown, int n);
 };
 extern const struct vq_show_kind vq_show_kinds[];
+/* Whether any of what it shows needs its graph evaluated. */
+bool vq_train_shows_values(const struct vq_train *t);
 /* The first value shown in a way ("reconstructions"), or NULL. */
 const char *vq_train_shown(const struct vq_train *t, const char *kind);
 
@@ -193,8 +196,9 @@ int vq_encode_run(const struct vq_stage_run *r, int stage, struct vq_diags *d);
 int vq_evaluate_run(const struct vq_stage_run *r, int stage, struct vq_diags *d);
 /* A stage that draws samples (sample.h): a grid, the pictures and their classes. */
 int vq_sample_run(const struct vq_stage_run *r, int stage, struct vq_diags *d);
-/* Draws the grid of that stage with the weights of now, into samples/<stage>-<label>.png. */
-int vq_sample_show(const struct vq_stage_run *r, const char *stage, const char *label, struct vq_diags *d);
+/* The grid of that stage with the weights of now; 1 when a signal came before all were drawn. */
+struct vq_image;
+int vq_sample_show(const struct vq_stage_run *r, const char *stage, struct vq_image *out, struct vq_diags *d);
 /* Reads stage i, of `do: evaluate`: its data stands in t->validate.  -1 after errors. */
 int vq_evaluate_read(const struct vq_model *m, int i, struct vq_train *t, struct vq_diags *d);
 

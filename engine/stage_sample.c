@@ -174,14 +174,23 @@ class_rows(struct vq_image *im, const struct vq_pictures *p, const int32_t *clas
 	return error;
 }
 
-int
-vq_sample_grid(const char *path, const struct vq_sample *s, const struct vq_type *picture, const float *pictures,
+static int
+draw_grid(struct vq_image *im, const struct vq_sample *s, const struct vq_type *picture, const float *pictures,
     const int32_t *class, int64_t n, struct vq_diags *d)
 {
 	const int64_t *dim = picture->shape.dim;
 	struct vq_pictures p = { .data = pictures, .n = n, .h = dim[0], .w = dim[1], .c = dim[2], .lo = s->lo, .hi = s->hi };
-	struct vq_image im = { 0 };
-	int error = class ? class_rows(&im, &p, class, d) : vq_image_grid(&im, &p, 0, 0, d);
+
+	*im = (struct vq_image){ 0 };
+	return class ? class_rows(im, &p, class, d) : vq_image_grid(im, &p, 0, 0, d);
+}
+
+int
+vq_sample_grid(const char *path, const struct vq_sample *s, const struct vq_type *picture, const float *pictures,
+    const int32_t *class, int64_t n, struct vq_diags *d)
+{
+	struct vq_image im;
+	int error = draw_grid(&im, s, picture, pictures, class, n, d);
 
 	if (error == 0)
 		error = vq_image_write_png(path, &im, d);
@@ -268,7 +277,7 @@ vq_sample_run(const struct vq_stage_run *r, int stage, struct vq_diags *d)
 }
 
 int
-vq_sample_show(const struct vq_stage_run *r, const char *stage, const char *label, struct vq_diags *d)
+vq_sample_show(const struct vq_stage_run *r, const char *stage, struct vq_image *out, struct vq_diags *d)
 {
 	struct drawn k;
 	int i = vq_stage_find(r->model, stage, d), error;
@@ -276,11 +285,8 @@ vq_sample_show(const struct vq_stage_run *r, const char *stage, const char *labe
 	if (i == VQ_NONE)
 		return -1;
 	error = draw(r, i, &k, d);
-	if (error == 0) {
-		char *path = vq_run_path(r->run, "samples/%s-%s.png", k.s.name, label);
-		error = vq_sample_grid(path, &k.s, vq_sampler_picture(k.sampler), k.w.pictures, k.class, k.w.n, d);
-		free(path);
-	}
+	if (error == 0)
+		error = draw_grid(out, &k.s, vq_sampler_picture(k.sampler), k.w.pictures, k.class, k.w.n, d);
 	drop(&k);
-	return error < 0 ? -1 : 0;
+	return error;
 }

@@ -83,7 +83,7 @@ vq_train_val(const struct vq_train *t)
 {
 	if (t->validate.source)
 		return &t->validate;
-	return t->shows > 0 ? &t->data : NULL;
+	return vq_train_shows_values(t) ? &t->data : NULL;
 }
 
 /* The step is compiled while threads read both sets. */
@@ -294,16 +294,6 @@ judge(struct vq_trainer *s, const char *const *name, const double *value, int n,
 	return save(s, "best.safetensors");
 }
 
-/* What the stage named by `show: {samples: ...}` draws now. */
-static int
-show_samples(struct vq_trainer *s)
-{
-	char label[32];
-
-	snprintf(label, sizeof(label), "epoch-%03lld", (long long)epoch_of(s, s->step));
-	return vq_sample_show(s->r, s->t->samples, label, s->d);
-}
-
 static int
 end_epoch(struct vq_trainer *s, bool *stop)
 {
@@ -332,8 +322,6 @@ end_epoch(struct vq_trainer *s, bool *stop)
 		error = judge(s, name, value, n, stop);
 	if (error == 0)
 		error = vq_trainer_show(s, VQ_SHOW_EPOCH, *stop || s->step == s->steps);
-	if (error == 0 && s->t->samples)
-		error = show_samples(s);
 	if (error == 0)
 		error = vq_run_plot(s->r->run, s->d);
 	s->window_time = vq_now();
@@ -487,16 +475,17 @@ train(struct vq_trainer *s)
 	}
 	s->waited = vq_loader_waited(s->loader);
 	/* Ends of epochs have saved; a stop before the first step leaves what can be resumed, too. */
-	if (error == 0 && (s->step == 0 || s->step % s->per_epoch != 0) && s->step < s->steps) {
+	bool stopped = error == 0 && !stop && s->step < s->steps;
+	if (stopped)
 		*s->r->cut = true;
+	if (stopped && (s->step == 0 || s->step % s->per_epoch != 0)) {
+		vq_sums_keep_use(s);
 		error = save_last(s);
 		if (error == 0)
 			say_stopped(s);
-		if (error == 0 && !*s->r->signal) {	/* stopped by a limit: shows how far it came */
-			vq_sums_keep_use(s);
-			error = vq_trainer_show(s, VQ_SHOW_STOPPED, true);
-		}
 	}
+	if (stopped && error == 0 && !*s->r->signal)	/* by a limit: shows how far it came */
+		error = vq_trainer_show(s, VQ_SHOW_STOPPED, true);
 	return error;
 }
 

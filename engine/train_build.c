@@ -85,7 +85,8 @@ add_outputs(struct vq_graph *g, const struct vq_train *t, bool training)
 	for (int k = 0; k < t->updates; k++)
 		error |= want_output(g, &t->update[k].at, "minimize", t->update[k].minimize);
 	for (int i = 0; i < t->shows && !training; i++)
-		error |= want_shown(g, t, &t->show[i]);
+		if (t->show[i].kind->check)
+			error |= want_shown(g, t, &t->show[i]);
 	for (int i = 0; i < t->keeps; i++)
 		error |= want_output(g, &t->at, "value", t->keep[i]);
 	return error;

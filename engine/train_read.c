@@ -379,28 +379,26 @@ static int
 read_show(const struct vq_model *m, const struct vq_tree *t, struct vq_train *out, struct vq_diags *d)
 {
 	static const struct vq_param none[] = { VQ_PARAMS_END };
-	const char *keys[VQ_MAX_SHOWN + 2] = { "samples" }, *value[VQ_MAX_SHOWN];
+	const char *keys[VQ_MAX_SHOWN + 1] = { NULL }, *value[VQ_MAX_SHOWN];
 
 	for (int k = 0; vq_show_kinds[k].name; k++)
-		keys[1 + k] = vq_show_kinds[k].name;
+		keys[k] = vq_show_kinds[k].name;
 	if (vq_model_read_params(m, t, "show", none, out, keys, d) < 0)
 		return -1;
 	for (int i = 0; i < t->count; i++) {
+		const struct vq_tree *names = t->item[i].value;
 		const struct vq_show_kind *kind = vq_show_kinds;
-		if (strcmp(key_text(t, i), "samples") == 0) {	/* a stage, not a value of the graph */
-			out->samples = vq_model_text(m, t->item[i].value, d);
-			if (out->samples == NULL || check_samples(m, t->item[i].value, out->samples, d) < 0)
-				return -1;
-			continue;
-		}
-		int n = read_names(m, t->item[i].value, value, VQ_MAX_SHOWN - out->shows, d);
+		int n = read_names(m, names, value, VQ_MAX_SHOWN - out->shows, d);
 
 		while (strcmp(kind->name, key_text(t, i)) != 0)
 			kind++;
-		for (int k = 0; k < n; k++)
-			out->show[out->shows++] = (struct vq_show){ kind, value[k], t->item[i].value->at };
 		if (n < 0)
 			return -1;
+		for (int k = 0; k < n; k++) {
+			if (kind->check == NULL && check_samples(m, names, value[k], d) < 0)
+				return -1;
+			out->show[out->shows++] = (struct vq_show){ kind, value[k], names->at };
+		}
 	}
 	return 0;
 }

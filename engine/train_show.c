@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/draw_codebook.h"
 #include "engine/draw_codes.h"
 #include "engine/image.h"
 #include "engine/train_private.h"
@@ -17,6 +18,15 @@ vq_train_shown(const struct vq_train *t, const char *kind)
 		if (strcmp(t->show[i].kind->name, kind) == 0)
 			return t->show[i].value;
 	return NULL;
+}
+
+bool
+vq_train_shows_values(const struct vq_train *t)
+{
+	for (int i = 0; i < t->shows; i++)
+		if (t->show[i].kind->check)
+			return true;
+	return false;
 }
 
 /* How many codes a value has: what the stage's `codes` says. */
@@ -40,15 +50,15 @@ name_of(const struct vq_show *s, int n)
 	return vq_asprintf("%s-%.*s", s->kind->name, dot ? (int)(dot - s->value) : (int)strlen(s->value), s->value);
 }
 
-/* One picture of this moment, and the film of all so far. */
+/* One picture of this moment, and the film of all so far; without a label one of the plots. */
 static int
-put_picture(struct vq_trainer *s, const struct vq_showing *now, const char *what, struct vq_image *im)
+put_picture(struct vq_trainer *s, const struct vq_showing *now, const char *label, const char *what, struct vq_image *im)
 {
 	struct vq_shown shown = { .stage = s->t->name, .split = s->t->validate.source ? "val" : "train", .what = what,
-	    .label = now->label, .step = s->step };
+	    .label = label, .step = s->step };
 	int error = vq_run_picture(s->r->run, &shown, im, s->d);
 
-	if (error == 0 && now->when == VQ_SHOW_EPOCH)
+	if (error == 0 && now->when == VQ_SHOW_EPOCH && shown.label)
 		error = vq_run_movie(s->r->run, s->t->name, what, s->per_epoch, s->step, s->d);
 	vq_image_free(im);
 	return error;
@@ -108,7 +118,7 @@ draw_reconstructions(struct vq_trainer *s, const struct vq_showing *now, const s
 	}
 	if (vq_image_pairs(&im, &p, below, n, 0, 0, s->d) < 0)
 		return -1;
-	return put_picture(s, now, shown[0]->kind->name, &im);
+	return put_picture(s, now, now->label, shown[0]->kind->name, &im);
 }
 
 /* --- codes ----------------------------------------------------------------------- */
@@ -165,21 +175,139 @@ draw_code_maps(struct vq_trainer *s, const struct vq_showing *now, const struct 
 			p = pictures_of(s, now, m.n);
 		error = vq_draw_codes(&im, now->image ? &p : NULL, &m, s->d);
 		if (error == 0)
-			error = put_picture(s, now, name, &im);
+			error = put_picture(s, now, now->label, name, &im);
 		free(name);
 	}
 	return error;
 }
 
+/* --- codebooks ------------------------------------------------------------------- */
+
+static int
+check_codebook(const struct vq_graph *g, const struct vq_train *t, const struct vq_show *s, vq_id value)
+{
+	const struct vq_type *type = vq_type_at(g, value);
+
+	if (type->dtype != VQ_F32 || type->shape.rank != 2 || vq_shape_count(&type->shape) == 0)
+		return cannot(g, s, value, "no list of entries: f32[codes, dim]");
+	return 0;
+}
+
+/* "vq" of "vq.book". */
+static bool
+same_step(const char *a, const char *b)
+{
+	const char *dot = strrchr(a, '.');
+
+	return dot && strncmp(a, b, (size_t)(dot - a) + 1) == 0 && strchr(b + (dot - a) + 1, '.') == NULL;
+}
+
+/* Of the codes that the same module gives, or of the only ones; NULL where it is not known. */
+static const int64_t *
+use_of(const struct vq_trainer *s, const char *book, int64_t n)
+{
+	for (int c = 0; c < s->t->ncodes; c++)
+		if (s->t->codes[c].size == n && (same_step(book, s->t->codes[c].value) || s->t->ncodes == 1))
+			return s->use[c];
+	return NULL;
+}
+
+static int
+draw_codebook(struct vq_trainer *s, const struct vq_showing *now, const struct vq_show *shown, const char *name)
+{
+	struct vq_view v;
+	struct vq_image im;
+	struct vq_text svg = { 0 };
+
+	vq_plan_output(s->eval, shown->value, &v);
+	struct vq_codebook_map m = { .stage = s->t->name, .name = shown->value, .n = v.type->shape.dim[0],
+	    .d = v.type->shape.dim[1], .use = use_of(s, shown->value, v.type->shape.dim[0]) };
+	double *y = vq_alloc_array(2 * (size_t)m.n, sizeof(*y));
+	int error = 0;
+
+	m.y = y;
+	if (vq_tsne(v.data, m.n, m.d, m.use, y, &m.t)) {
+		vq_codebook_svg(&svg, &m);
+		vq_codebook_image(&im, &m);
+		error = vq_run_plot_svg(s->r->run, s->t->name, name, &svg, s->d);
+		if (error == 0)
+			error = put_picture(s, now, NULL, name, &im);
+		else
+			vq_image_free(&im);
+	} else {
+		vq_run_say(s->r->run, "%s is not drawn: an entry is not finite", shown->value);
+	}
+	vq_text_free(&svg);
+	free(y);
+	return error;
+}
+
+static int
+draw_codebooks(struct vq_trainer *s, const struct vq_showing *now, const struct vq_show *const *shown, int n)
+{
+	int error = 0;
+
+	for (int i = 0; i < n && error == 0; i++) {
+		char *name = name_of(shown[i], n);
+
+		error = draw_codebook(s, now, shown[i], name);
+		free(name);
+	}
+	return error;
+}
+
+/* --- samples --------------------------------------------------------------------- */
+
+static int
+draw_samples(struct vq_trainer *s, const struct vq_showing *now, const struct vq_show *const *shown, int n)
+{
+	int error = 0;
+
+	for (int i = 0; i < n && error == 0; i++) {
+		struct vq_image im;
+		char *name = name_of(shown[i], n);
+
+		error = vq_sample_show(s->r, shown[i]->value, &im, s->d);
+		if (error == 0)
+			error = put_picture(s, now, now->label, name, &im);
+		free(name);
+	}
+	return error < 0 ? -1 : 0;
+}
+
 /* --- all ------------------------------------------------------------------------- */
 
 const struct vq_show_kind vq_show_kinds[] = {
-	{ "reconstructions", "a value of the size of `image`, or a list of them, drawn under the originals", false,
+	{ "reconstructions", "a value of the size of `image`, or a list of them, drawn under the originals", VQ_SHOWN_OFTEN,
 	    check_reconstructions, draw_reconstructions },
-	{ "codes", "a value that holds codes, or a list of them, drawn as colours beside the originals", false,
+	{ "codes", "a value that holds codes, or a list of them, drawn as colours beside the originals", VQ_SHOWN_OFTEN,
 	    check_codes, draw_code_maps },
+	{ "samples", "a stage with `do: sample`, or a list of them, drawn after each epoch", VQ_SHOWN_BY_EPOCH,
+	    NULL, draw_samples },
+	{ "codebook", "the entries of a codebook, or a list of them, as points on a plane after the last step", VQ_SHOWN_AT_END,
+	    check_codebook, draw_codebooks },
 	{ 0 }
 };
+
+/* The use of every code in the epoch that ended. */
+static int
+draw_use(struct vq_trainer *s)
+{
+	int error = 0;
+
+	for (int c = 0; c < s->t->ncodes && error == 0; c++) {
+		const struct vq_codes *codes = &s->t->codes[c];
+		struct vq_show as = { .kind = &vq_show_kinds[1], .value = codes->value };
+		struct vq_text svg = { 0 };
+		char *name = name_of(&as, s->t->ncodes);
+
+		if (s->use[c] && vq_codes_svg(&svg, s->t->name, codes->value, s->use[c], codes->size))
+			error = vq_run_plot_svg(s->r->run, s->t->name, name, &svg, s->d);
+		vq_text_free(&svg);
+		free(name);
+	}
+	return error;
+}
 
 /* Runs evaluation on the first samples. */
 static void
@@ -214,17 +342,21 @@ label_of(const struct vq_trainer *s, enum vq_show_when when, char label[32])
 		vq_moment_label(label, epoch, epoch ? s->step / s->per_epoch : s->step);
 }
 
+static bool
+is_drawn(const struct vq_show_kind *k, const struct vq_showing *now)
+{
+	return k->when == VQ_SHOWN_OFTEN || (k->when == VQ_SHOWN_BY_EPOCH && now->when == VQ_SHOW_EPOCH) || now->end;
+}
+
 int
 vq_trainer_show(struct vq_trainer *s, enum vq_show_when when, bool end)
 {
 	struct vq_showing now = { .when = when, .end = end };
 	void *data[VQ_MAX_FIELDS] = { NULL };
+	bool evaluated = false;
 	int error = 0;
 
-	if (s->t->shows == 0 || s->eval == NULL)
-		return 0;
 	label_of(s, when, now.label);
-	run_first(s, &now, data);
 	for (const struct vq_show_kind *k = vq_show_kinds; k->name && error == 0; k++) {
 		const struct vq_show *shown[VQ_MAX_SHOWN];
 		int n = 0;
@@ -232,10 +364,16 @@ vq_trainer_show(struct vq_trainer *s, enum vq_show_when when, bool end)
 		for (int i = 0; i < s->t->shows; i++)
 			if (s->t->show[i].kind == k)
 				shown[n++] = &s->t->show[i];
-		if (n > 0 && (end || !k->at_end))
-			error = k->draw(s, &now, shown, n);
+		if (n == 0 || !is_drawn(k, &now))
+			continue;
+		if (k->check && !evaluated)
+			run_first(s, &now, data);
+		evaluated |= k->check != NULL;
+		error = k->draw(s, &now, shown, n);
 	}
-	for (int f = 0; f < s->val->fields; f++)
+	for (int f = 0; f < VQ_MAX_FIELDS; f++)
 		free(data[f]);
+	if (error == 0 && when != VQ_SHOW_EARLY)
+		error = draw_use(s);
 	return error;
 }

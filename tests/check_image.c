@@ -9,7 +9,6 @@
 
 #include "engine/checkpoint.h"
 #include "engine/draw.h"
-#include "engine/draw_codes.h"
 #include "engine/image.h"
 #include "tests/scratch.h"
 
@@ -144,120 +143,6 @@ START_TEST(labelled)
 	ck_assert_int_gt(lit[1], 10 * lit[0] / 2);
 	vq_image_free(&im);
 	vq_image_free(&plain);
-}
-END_TEST
-
-static void
-draw_all(struct vq_image *im, int x, int y)
-{
-	const struct vq_rgb ink = { 200, 10, 30 };
-
-	vq_draw_text(im, x, y, "k\xc3\xa9y 42", 2, ink);
-	vq_draw_fill(im, x, y, 7, 5, ink);
-	vq_draw_disc(im, x, y, 6.5, ink, .5);
-	vq_draw_ring(im, x, y, 9, 1, ink, 1);
-}
-
-/* What is drawn over an edge is what stands there on a picture without that edge. */
-START_TEST(drawing_is_cut_off)
-{
-	enum { W = 20, H = 10, FAR = 80 };
-	struct vq_image im, large;
-
-	for (int channels = 1; channels <= 3; channels += 2)
-		for (int x = -60; x < 40; x += 3)
-			for (int y = -40; y < 40; y += 3) {
-				vq_image_new(&im, W, H, channels, 255);
-				vq_image_new(&large, W + 2 * FAR, H + 2 * FAR, channels, 255);
-				draw_all(&im, x, y);
-				draw_all(&large, x + FAR, y + FAR);
-				for (int r = 0; r < H; r++)
-					ck_assert_mem_eq(im.pixel + r * W * channels,
-					    large.pixel + ((r + FAR) * large.w + FAR) * channels, (size_t)(W * channels));
-				vq_image_free(&im);
-				vq_image_free(&large);
-			}
-}
-END_TEST
-
-/* An e with an accent is one character, and a disc has the area of a circle. */
-START_TEST(text_and_discs)
-{
-	const struct vq_rgb black = { 0, 0, 0 };
-	struct vq_image im;
-	double ink = 0;
-
-	ck_assert_int_eq(vq_text_width("", 2), 0);
-	ck_assert_int_eq(vq_text_width("\xc3\xa9", 1), vq_text_width("?", 1));
-	ck_assert_int_eq(vq_text_width("10", 3), 3 * (5 + 1 + 5));
-	for (char c = '!'; c <= '~'; c++) {
-		int lit = 0;
-
-		vq_image_new(&im, 8, 12, 1, 255);
-		vq_draw_text(&im, 1, 1, (const char[]){ c, 0 }, 1, black);
-		for (int i = 0; i < 8 * 12; i++)
-			lit += im.pixel[i] == 0;
-		ck_assert_msg(lit > 0, "%c is empty", c);
-		vq_image_free(&im);
-	}
-	vq_image_new(&im, 40, 40, 1, 255);
-	vq_draw_disc(&im, 20, 20, 12, black, 1);
-	for (int i = 0; i < 40 * 40; i++)
-		ink += (255 - im.pixel[i]) / 255.;
-	ck_assert_double_eq_tol(ink, M_PI * 144, 1.5);
-	vq_image_free(&im);
-}
-END_TEST
-
-/* Neighbours differ, by about as much everywhere. */
-START_TEST(colours)
-{
-	for (int n = 2; n <= 32; n++)
-		for (int k = 1; k < n; k++) {
-			struct vq_rgb a = vq_color_of_code(k - 1, n), b = vq_color_of_code(k, n);
-			int far = abs(a.r - b.r) + abs(a.g - b.g) + abs(a.b - b.b);
-
-			ck_assert_msg(far >= 10 && far * n < 4000, "%d and %d of %d: %d", k - 1, k, n, far);
-		}
-}
-END_TEST
-
-/* Each place of a map has the colour of its code, beside the picture it belongs to. */
-START_TEST(code_maps)
-{
-	float data[2 * 32 * 32] = { 0 };
-	int32_t code[2 * 2 * 2 * 2];
-	struct vq_pictures p = { data, 2, 32, 32, 1, 0, 1 };
-	struct vq_code_maps m = { code, 2, 2, 2, 2, 16 };
-	struct vq_image im;
-
-	for (int i = 0; i < 16; i++)
-		code[i] = 15 - i;
-	ck_assert_int_eq(vq_draw_codes(&im, &p, &m, NULL), 0);
-	ck_assert_int_eq(im.channels, 3);
-	for (int map = 0; map < 2; map++)
-		for (int place = 0; place < 4; place++) {
-			struct vq_rgb want = vq_color_of_code(code[2 * place + map], 16);
-			int x = 10 + (96 + 2) * (1 + map) + 48 * (place % 2) + 24, y = 10 + 48 * (place / 2) + 24;
-
-			ck_assert_int_eq(at(&im, x, y, 0), want.r);
-			ck_assert_int_eq(at(&im, x, y, 1), want.g);
-			ck_assert_int_eq(at(&im, x, y, 2), want.b);
-		}
-	ck_assert_int_eq(at(&im, 10 + 40, 10 + 40, 0), 0);
-	/* The bar ends with the last code's colour above and the first's below. */
-	int bar = 10 + 2 * (3 * 98 - 2 + 10) + 4, top = 0;
-	for (int y = 0; y < im.h; y++)
-		top += at(&im, bar + 8, y, 0) == vq_color_of_code(15, 16).r && y < im.h / 2;
-	ck_assert_int_gt(top, 3);
-	vq_image_free(&im);
-	for (m.codes = 1; m.codes < 100000; m.codes = m.codes * 3 / 2 + 1) {
-		memset(code, 0, sizeof(code));
-		ck_assert_int_eq(vq_draw_codes(&im, m.codes % 2 ? &p : NULL, &m, NULL), 0);
-		vq_image_free(&im);
-	}
-	m.h = m.w = 1 << 20;
-	ck_assert_int_eq(vq_draw_codes(&im, NULL, &m, &(struct vq_diags){ 0 }), -1);
 }
 END_TEST
 
@@ -401,10 +286,6 @@ main(void)
 	tcase_add_test(t, pairs);
 	tcase_add_test(t, stacks);
 	tcase_add_test(t, labelled);
-	tcase_add_test(t, drawing_is_cut_off);
-	tcase_add_test(t, text_and_discs);
-	tcase_add_test(t, colours);
-	tcase_add_test(t, code_maps);
 	tcase_add_test(t, columns_are_chosen);
 	tcase_add_test(t, too_large);
 	tcase_add_test(t, png_round_trip);

@@ -47,7 +47,7 @@ stages:
     log_every: 4
     validate: {data: {source: digits, split: test, limit: 100}}
     codes: {vq.code: $codes}
-    show: {reconstructions: recon, codes: vq.code}
+    show: {reconstructions: recon, codes: vq.code, codebook: vq.book}
 END
 
 hash_of() {
@@ -77,6 +77,10 @@ events=small/tensorboard/vqvae-train/events.out.tfevents.vqgraph
 # Pictures and films are the same to the byte.
 for picture in reconstructions.gif codes.gif codes-epoch-003.png; do
 	cmp -s whole/small/samples/vqvae-$picture parts/small/samples/vqvae-$picture || fail "$picture differs"
+done
+
+for plot in codebook.svg codebook.png codes.svg; do
+	cmp -s whole/small/plots/vqvae-$plot parts/small/plots/vqvae-$plot || fail "$plot differs"
 done
 
 # Stopped by a signal: the step is finished, the exit code says which.
