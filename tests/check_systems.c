@@ -21,7 +21,7 @@
 #define NOTHING 1e-5
 
 static const char *const systems[] = {
-	"resnet_vqvae_fashion", "resnet_vqvae_celeba",
+	"resnet_vqvae_fashion", "resnet_vqvae_celeba", "resnet_prior_fashion", "resnet_prior_fashion_plain",
 	"vqvae_transformer", "vqvae_transformer_grey", "vqvae_transformer_prior",
 	"vqvae_fashion_small", "prior_fashion_small",
 	"vqvae_mnist_small", "vqvae_cifar10", "vqvae_cifar10_ema",

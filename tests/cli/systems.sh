@@ -10,6 +10,9 @@ parameters() {
 }
 
 graphs=$src/graphs
+parameters 971,753 "$graphs/resnet_vqvae_fashion.yaml" --graph autoencode
+parameters 292,480 "$graphs/resnet_prior_fashion.yaml" --graph foretell
+parameters 292,480 "$graphs/resnet_prior_fashion.yaml" --graph foretell conditional=false
 parameters 11,695,137 "$graphs/vqvae_transformer.yaml" --graph autoencode
 out "state        16,641"		# 256 x 32 entries, as many sums, 256 counts, a weight
 parameters 11,711,523 "$graphs/vqvae_transformer.yaml" --graph autoencode channels=3
