@@ -165,7 +165,7 @@ static const struct vq_rule rules[] = {
 	{ "argmax", along_axis }, { "argmin", along_axis }, { "concat", along_axis }, { "slice", along_axis },
 	{ "sum", along_axes }, { "mean", along_axes }, { "max", along_axes }, { "min", along_axes },
 	{ "variance", along_axes },
-	{ "layer_norm", along_last }, { "rms_norm", along_last }, { "nearest", along_last },
+	{ "layer_norm", along_last }, { "layer_norm_affine", along_last }, { "rms_norm", along_last }, { "nearest", along_last },
 };
 
 const struct vq_rule *

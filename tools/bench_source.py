@@ -554,6 +554,11 @@ class Source:
         scale, shift, y = self._affine(n.outs[0], shape)
         self.put(y, f"F.layer_norm({x}, {tuple(shape)}, {scale}, {shift}, {n.p['eps']})")
 
+    def op_layer_norm_affine(self, n):
+        x, scale, shift = (self.as_graph(i) for i in n.ins)
+        self._statistics(n, f"torch.var_mean({x}, -1, unbiased=False, keepdim=True)")
+        self.put(n.outs[0], f"F.layer_norm({x}, {scale}.shape, {scale}, {shift}, {n.p['eps']})")
+
     def op_rms_norm(self, n):
         x = self.as_graph(n.ins[0])
         self.put(n.outs[1], f"{x}.square().mean(-1, keepdim=True)")

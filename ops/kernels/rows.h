@@ -52,6 +52,14 @@ struct vq_rows {
 	void (*norm_grad)(float *dx, const float *y, const float *variance, const float *g, float eps,
 	    int64_t rows, int64_t n);
 
+	/* One row, with scale and shift; y may be x. */
+	void (*norm_affine)(float *y, float *mean, float *variance, const float *x, const float *scale,
+	    const float *shift, float eps, int64_t n);
+	/* One row, r = 1 / sqrt(variance + eps): dx, and the row's part of dscale and dshift added
+	 * to them.  dx may be x or g. */
+	void (*norm_affine_grad)(float *dx, float *dscale, float *dshift, const float *x, const float *scale,
+	    float mean, float r, const float *g, int64_t n);
+
 	/* y = x / sqrt(*mean + eps), *mean that of the squares of one row; dx = (g - y mean(g y)) /
 	 * sqrt(mean + eps).  y may be x; dx may be y or g. */
 	void (*rms)(float *y, float *mean, const float *x, float eps, int64_t n);

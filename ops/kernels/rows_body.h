@@ -219,6 +219,42 @@ norm_grad(float *dx, const float *y, const float *variance, const float *g, floa
 }
 
 static void
+norm_affine(float *y, float *mean, float *variance, const float *x, const float *scale, const float *shift,
+    float eps, int64_t n)
+{
+	float m = (float)(row_sum(SUM, x, x, 0, n) / (double)n);
+	float v = (float)(row_sum(SUM_SQUARE_ABOUT, x, x, m, n) / (double)n);
+	float s = 1.0f / sqrtf(v + eps);
+
+	*mean = m;
+	*variance = v;
+#pragma omp simd
+	for (int64_t i = 0; i < n; i++)
+		y[i] = (x[i] - m) * s * scale[i] + shift[i];
+}
+
+static void
+norm_affine_grad(float *dx, float *dscale, float *dshift, const float *x, const float *scale, float mean, float r,
+    const float *g, int64_t n)
+{
+	float sum = 0, along = 0;
+
+#pragma omp simd reduction(+ : sum, along)
+	for (int64_t i = 0; i < n; i++) {
+		float s = g[i] * scale[i], y = (x[i] - mean) * r;
+		sum += s;
+		along += s * y;
+		dscale[i] += g[i] * y;
+		dshift[i] += g[i];
+	}
+	sum /= (float)n;
+	along /= (float)n;
+#pragma omp simd
+	for (int64_t i = 0; i < n; i++)
+		dx[i] = r * (g[i] * scale[i] - sum - (x[i] - mean) * r * along);
+}
+
+static void
 rms(float *y, float *mean, const float *x, float eps, int64_t n)
 {
 	float m = (float)(row_sum(SUM_PRODUCT, x, x, 0, n) / (double)n), s = 1.0f / sqrtf(m + eps);
@@ -396,7 +432,8 @@ const struct vq_rows TABLE = {
 	.softmax = softmax, .log_softmax = log_softmax, .logsumexp = logsumexp,
 	.softmax_grad = softmax_grad, .log_softmax_grad = log_softmax_grad,
 	.softmax_less = softmax_less,
-	.norm = norm, .norm_grad = norm_grad, .rms = rms, .rms_grad = rms_grad,
+	.norm = norm, .norm_grad = norm_grad, .norm_affine = norm_affine, .norm_affine_grad = norm_affine_grad,
+	.rms = rms, .rms_grad = rms_grad,
 	.moments = moments, .pair_sums = pair_sums, .center = center, .center_grad = center_grad,
 	.adam = adam, .sgd = sgd, .keep = keep,
 	.take_less = take_less,
