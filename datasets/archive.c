@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <archive.h>
@@ -55,7 +56,8 @@ vq_archive_open(const char *path, struct vq_diags *d)
 	archive_read_support_filter_xz(a->in);
 	archive_read_support_filter_zstd(a->in);
 	archive_read_support_format_tar(a->in);
-	archive_read_support_format_zip(a->in);
+	/* By its list at the end alone: what is cut has none. */
+	archive_read_support_format_zip_seekable(a->in);
 	if (archive_read_open_fd(a->in, fd, BLOCK) != ARCHIVE_OK) {
 		damaged(a);
 		vq_archive_close(a);
@@ -75,6 +77,29 @@ vq_archive_close(struct vq_archive *a)
 	free(a);
 }
 
+/* A plain tar that is cut between two files looks like a smaller one, but for the zeros
+ * at its end. */
+static bool
+is_whole(const struct vq_archive *a)
+{
+	char last[512], zero[512] = { 0 };
+	struct stat st;
+
+	if ((archive_format(a->in) & ARCHIVE_FORMAT_BASE_MASK) != ARCHIVE_FORMAT_TAR ||
+	    archive_filter_code(a->in, 0) != ARCHIVE_FILTER_NONE)
+		return true;
+	return fstat(a->fd, &st) == 0 && pread(a->fd, last, sizeof(last), st.st_size - (off_t)sizeof(last)) ==
+	    (ssize_t)sizeof(last) && memcmp(last, zero, sizeof(last)) == 0;
+}
+
+static int
+cut(const struct vq_archive *a)
+{
+	vq_help(vq_error(a->diags, VQ_DATA, NULL, "%s: cut short: the end of the tar is missing", a->path),
+	    "replace the file by a good copy");
+	return -1;
+}
+
 int
 vq_archive_next(struct vq_archive *a, struct vq_entry *e)
 {
@@ -82,7 +107,7 @@ vq_archive_next(struct vq_archive *a, struct vq_entry *e)
 	int rc = archive_read_next_header(a->in, &entry);
 
 	if (rc == ARCHIVE_EOF)
-		return 0;
+		return is_whole(a) ? 0 : cut(a);
 	if (rc < ARCHIVE_WARN)
 		return damaged(a);
 	a->entries++;

@@ -1,182 +1,323 @@
 /*
- * arrays -- a folder of npy arrays: <split>.<field>.npy, one row for each sample
+ * arrays -- sets that are made of arrays: pictures with labels, or codes
  *
- * What a stage of `do: encode` leaves behind and `data: {stage: ...}` reads.  The fields are
- * the files that are there; all of a split must have as many rows.
+ * A set with an image is one of images.c (own is theirs), others are struct fields.
  */
-#include <dirent.h>
-#include <errno.h>
+#include "datasets/arrays.h"
+
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "datasets/dataset.h"
-#include "engine/checkpoint.h"
+#include "datasets/images.h"
 
-struct arrays {
+struct fields {
 	char *name[VQ_MAX_FIELDS];
-	char *data[VQ_MAX_FIELDS];
-	size_t row[VQ_MAX_FIELDS];	/* bytes */
-	int64_t skip;
+	void *data[VQ_MAX_FIELDS];	/* [n, ...] of the field's type, the whole split */
+	int64_t first;
 };
 
-/* "code" of "train.code.npy"; NULL when the file is not of the split. */
-static char *
-field_name(const char *file, const char *split)
-{
-	size_t n = strlen(file), s = strlen(split);
-
-	if (n < s + 6 || strncmp(file, split, s) != 0 || file[s] != '.' || strcmp(file + n - 4, ".npy") != 0)
-		return NULL;
-	return vq_strndup(file + s + 1, n - s - 5);
-}
+static int
+refuse(const struct vq_array *a, struct vq_diags *d, const char *fmt, ...) VQ_PRINTF(3, 4);
 
 static int
-by_name(const void *a, const void *b)
+refuse(const struct vq_array *a, struct vq_diags *d, const char *fmt, ...)
 {
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
+	struct vq_text why = { 0 };
+	va_list ap;
 
-static bool
-holds(const char *folder, const char *split)
-{
-	DIR *dir = opendir(folder);
-	struct dirent *e;
-	bool found = false;
-	char *name;
-
-	while (dir && !found && (e = readdir(dir)) != NULL)
-		if ((name = field_name(e->d_name, split)) != NULL) {
-			found = true;
-			free(name);
-		}
-	if (dir)
-		closedir(dir);
-	return found;
-}
-
-static const char *const splits[] = { "train", "test", "val", NULL };
-
-static bool
-knows(const char *path)
-{
-	for (int i = 0; splits[i]; i++)
-		if (holds(path, splits[i]))
-			return true;
-	return false;
-}
-
-static const char *
-missing(const char *path, const char *split)
-{
-	static const char *const what[] = { "train.*.npy", "test.*.npy", "val.*.npy" };
-
-	for (int i = 0; splits[i]; i++)
-		if (strcmp(split, splits[i]) == 0)
-			return holds(path, split) ? NULL : what[i];
-	return "such a split";
-}
-
-/* Sets d->fields and own->name, in the order of the alphabet. */
-static int
-list_fields(struct vq_dataset *d, struct arrays *own, const char *folder, struct vq_diags *diags)
-{
-	DIR *dir = opendir(folder);
-	struct dirent *e;
-	char *name;
-
-	if (dir == NULL) {
-		vq_error(diags, VQ_DATA, NULL, "%s: %s", folder, strerror(errno));
-		return -1;
-	}
-	while ((e = readdir(dir)) != NULL && d->fields < VQ_MAX_FIELDS)
-		if ((name = field_name(e->d_name, d->split)) != NULL)
-			own->name[d->fields++] = name;
-	closedir(dir);
-	qsort(own->name, (size_t)d->fields, sizeof(*own->name), by_name);
-	if (d->fields > 0)
-		return 0;
-	vq_error(diags, VQ_DATA, NULL, "%s: there is no array of the split %s", folder, d->split);
+	va_start(ap, fmt);
+	vq_text_vadd(&why, fmt, ap);
+	va_end(ap);
+	vq_error(d, VQ_DATA, NULL, "%s: %s", a->path, why.s);
+	vq_text_free(&why);
 	return -1;
 }
 
-static int
-read_field(struct vq_dataset *d, struct arrays *own, int f, const char *folder, struct vq_diags *diags)
+void
+vq_array_set_free(struct vq_array *array, int n)
 {
-	struct vq_type t;
-	void *data;
+	for (int i = 0; i < n; i++) {
+		free(array[i].path);
+		free(array[i].field);
+		free(array[i].data);
+		array[i].path = NULL;
+		array[i].field = NULL;
+		array[i].data = NULL;
+	}
+}
 
-	d->file[d->files++] = vq_asprintf("%s/%s.%s.npy", folder, d->split, own->name[f]);
-	if (vq_npy_read(d->file[d->files - 1], &t, &data, diags) < 0) {
-		if (diags->count > 0)		/* an array of data, not of weights */
-			diags->diag[diags->count - 1]->status = VQ_DATA;
-		return -1;
+static bool
+is_image(const struct vq_array *a)
+{
+	return strcmp(a->field, "image") == 0;
+}
+
+/* --- types ------------------------------------------------------------------- */
+
+static int
+to_real(struct vq_array *a, struct vq_diags *d)
+{
+	int64_t n = vq_shape_count(&a->type.shape);
+	float *x = a->data;
+
+	if (a->type.dtype == VQ_F64) {
+		const double *wide = a->data;
+
+		x = vq_alloc_array((size_t)n, sizeof(*x));
+		for (int64_t i = 0; i < n; i++)
+			x[i] = (float)wide[i];
+		free(a->data);
+		a->data = x;
+		a->type.dtype = VQ_F32;
 	}
-	own->data[f] = data;
-	if (t.shape.rank < 1 || (f > 0 && t.shape.dim[0] != d->count)) {
-		char buf[VQ_TYPE_STR];
-		vq_error(diags, VQ_DATA, NULL, "%s: is %s, and %s has %lld samples", d->file[d->files - 1],
-		    vq_type_str(&t, buf), d->file[0], (long long)d->count);
-		return -1;
-	}
-	d->count = t.shape.dim[0];
-	t.shape.rank--;
-	memmove(t.shape.dim, t.shape.dim + 1, (size_t)t.shape.rank * sizeof(*t.shape.dim));
-	own->row[f] = vq_type_bytes(&t);
-	d->field[f] = (struct vq_field){ own->name[f], t };
+	for (int64_t i = 0; i < n; i++)
+		if (!isfinite(x[i]))
+			return refuse(a, d, "value %lld is not a finite number", (long long)i);
 	return 0;
 }
 
 static int
-open_arrays(struct vq_dataset *d, const struct vq_data_spec *spec, const char *folder, struct vq_diags *diags)
+to_whole(struct vq_array *a, struct vq_diags *d)
 {
-	struct arrays *own = vq_alloc(sizeof(*own));
+	struct vq_view v = { a->data, &a->type };
+	int64_t n = vq_shape_count(&a->type.shape);
+	int32_t *x;
 
+	if (a->type.dtype == VQ_I32)
+		return 0;
+	x = vq_alloc_array((size_t)n, sizeof(*x));
+	for (int64_t i = 0; i < n; i++) {
+		double value = vq_get(&v, i);
+
+		if (value < INT32_MIN || value > INT32_MAX) {
+			free(x);
+			return refuse(a, d, "value %lld, %.17g, is beyond 32 bits", (long long)i, value);
+		}
+		x[i] = (int32_t)value;
+	}
+	free(a->data);
+	a->data = x;
+	a->type.dtype = VQ_I32;
+	return 0;
+}
+
+static bool
+is_real(enum vq_dtype t)
+{
+	return t == VQ_F32 || t == VQ_F64;
+}
+
+/* [n, 1] is as good as [n] for a label. */
+static int
+judge_label(struct vq_array *a, struct vq_diags *d)
+{
+	struct vq_shape *s = &a->type.shape;
+
+	if (is_real(a->type.dtype))
+		return refuse(a, d, "labels must be whole numbers, these are %s", vq_dtype_name(a->type.dtype));
+	if (s->rank == 2 && s->dim[1] == 1)
+		s->rank = 1;
+	if (s->rank != 1 && s->rank != 2)
+		return refuse(a, d, "labels must be [n] or [n, m], these have %d axes", s->rank);
+	return 0;
+}
+
+static int
+judge_image(struct vq_array *a, struct vq_diags *d)
+{
+	struct vq_shape *s = &a->type.shape;
+	char type[VQ_TYPE_STR];
+
+	if ((a->type.dtype != VQ_U8 && !is_real(a->type.dtype)) || (s->rank != 3 && s->rank != 4))
+		return refuse(a, d, "pictures must be u8 or f32, [n, h, w] or [n, h, w, c]; these are %s",
+		    vq_type_str(&a->type, type));
+	if (s->rank == 3)
+		s->dim[s->rank++] = 1;
+	if (s->dim[1] * s->dim[2] * s->dim[3] == 0)
+		return refuse(a, d, "its pictures are empty: %s", vq_type_str(&a->type, type));
+	return 0;
+}
+
+/* To the types that are delivered (pictures of bytes stay bytes). */
+static int
+settle(struct vq_array *a, struct vq_diags *d)
+{
+	if (a->type.shape.rank < 1 || a->type.shape.dim[0] == 0)
+		return refuse(a, d, "holds no samples");
+	if (a->type.shape.dim[0] > UINT32_MAX)
+		return refuse(a, d, "holds %lld samples: too many", (long long)a->type.shape.dim[0]);
+	if (is_image(a) ? judge_image(a, d) < 0 : strcmp(a->field, "label") == 0 && judge_label(a, d) < 0)
+		return -1;
+	if (is_image(a) && a->type.dtype == VQ_U8)
+		return 0;
+	return is_real(a->type.dtype) ? to_real(a, d) : to_whole(a, d);
+}
+
+/* How many classes labels tell of; -1 when some are not of the classes. */
+static int
+classes_of(const struct vq_array *a, int classes, struct vq_diags *d)
+{
+	int64_t n = vq_shape_count(&a->type.shape);
+	const int32_t *y = a->data;
+	int32_t most = -1;
+
+	for (int64_t i = 0; i < n; i++) {
+		if (y[i] < 0 || (classes > 0 && a->type.shape.rank == 1 && y[i] >= classes))
+			return refuse(a, d, "label %d of sample %lld is out of range: 0 to %d", y[i],
+			    (long long)(i * a->type.shape.dim[0] / n), classes > 0 ? classes - 1 : INT32_MAX);
+		most = y[i] > most ? y[i] : most;
+	}
+	/* A vector of several numbers is no class. */
+	if (a->type.shape.rank > 1)
+		return 0;
+	return classes > 0 ? classes : most < INT32_MAX ? most + 1 : most;
+}
+
+/* --- opening ----------------------------------------------------------------- */
+
+static int
+open_pictures(struct vq_dataset *d, const struct vq_data_spec *spec, struct vq_array *image, struct vq_array *label,
+    int classes, struct vq_diags *diags)
+{
+	const int64_t *dim = image->type.shape.dim;
+	struct vq_raw_images raw = { .n = dim[0], .h = dim[1], .w = dim[2], .c = dim[3], .classes = classes };
+
+	if (image->type.dtype == VQ_U8)
+		raw.pixels = image->data;
+	else
+		raw.values = image->data;
+	image->data = NULL;
+	if (label != NULL) {
+		raw.labels = label->data;
+		raw.label_width = label->type.shape.rank > 1 ? label->type.shape.dim[1] : 0;
+		label->data = NULL;
+	}
+	return vq_images_open(d, spec, &raw, diags);
+}
+
+static int
+open_fields(struct vq_dataset *d, const struct vq_data_spec *spec, struct vq_array *array, int n, int classes,
+    struct vq_diags *diags)
+{
+	const char *picture = spec->size.count > 0 ? "size" : spec->channels > 0 ? "channels" : spec->crop > 0 ? "crop" :
+	    spec->flip ? "flip" : NULL;
+	struct fields *own;
+	int64_t first, count;
+
+	if (picture != NULL) {
+		vq_error(diags, VQ_CONFIG, spec->at, "data: %s is for pictures; %s holds none", picture, d->where);
+		return -1;
+	}
+	count = vq_images_part(d, spec, array[0].type.shape.dim[0], &first, diags);
+	if (count < 0)
+		return -1;
+	own = vq_alloc(sizeof(*own));
 	d->own = own;
+	own->first = first;
+	d->count = count;
+	d->classes = classes;
 	d->lo = spec->lo;
 	d->hi = spec->hi;
-	if (list_fields(d, own, folder, diags) < 0)
-		return -1;
-	for (int f = 0; f < d->fields; f++)
-		if (read_field(d, own, f, folder, diags) < 0)
-			return -1;
-	own->skip = spec->skip < d->count ? spec->skip : d->count;
-	d->count -= own->skip;
-	if (spec->limit > 0 && spec->limit < d->count)
-		d->count = spec->limit;
+	for (int i = 0; i < n; i++) {
+		const struct vq_shape *s = &array[i].type.shape;
+
+		d->field[i].name = own->name[i] = array[i].field;
+		d->field[i].type = vq_type_of(array[i].type.dtype, s->rank - 1, s->dim + 1);
+		own->data[i] = array[i].data;
+		array[i].data = NULL;
+		array[i].field = NULL;
+	}
+	d->fields = n;
 	return 0;
 }
 
-static void
-gather_rows(const struct vq_dataset *d, int f, const uint32_t *index, int64_t n, void *out)
+static int
+open_arrays(struct vq_dataset *d, const struct vq_data_spec *spec, struct vq_array *array, int n, int classes,
+    struct vq_diags *diags)
 {
-	const struct arrays *own = d->own;
+	struct vq_array *image = NULL, *label = NULL;
 
-	for (int64_t i = 0; i < n; i++)
-		memcpy((char *)out + (size_t)i * own->row[f],
-		    own->data[f] + (size_t)(index[i] + own->skip) * own->row[f], own->row[f]);
+	for (int i = 0; i < n; i++) {
+		if (settle(&array[i], diags) < 0)
+			return -1;
+		if (array[i].type.shape.dim[0] != array[0].type.shape.dim[0])
+			return refuse(&array[i], diags, "has %lld samples, %s has %lld",
+			    (long long)array[i].type.shape.dim[0], array[0].path, (long long)array[0].type.shape.dim[0]);
+		if (is_image(&array[i]))
+			image = &array[i];
+		if (strcmp(array[i].field, "label") == 0)
+			label = &array[i];
+	}
+	classes = label != NULL ? classes_of(label, classes, diags) : 0;
+	if (classes < 0)
+		return -1;
+	if (image == NULL)
+		return open_fields(d, spec, array, n, classes, diags);
+	for (int i = 0; i < n; i++)
+		if (&array[i] != image && &array[i] != label)
+			return refuse(&array[i], diags, "stands beside pictures, where only labels may");
+	return open_pictures(d, spec, image, label, classes, diags);
 }
 
-static void
-close_arrays(struct vq_dataset *d)
+int
+vq_arrays_open(struct vq_dataset *d, const struct vq_data_spec *spec, struct vq_array *array, int n, int classes,
+    struct vq_diags *diags)
 {
-	struct arrays *own = d->own;
+	int rc = open_arrays(d, spec, array, n, classes, diags);
 
-	for (int f = 0; own && f < VQ_MAX_FIELDS; f++) {
-		free(own->name[f]);
-		free(own->data[f]);
+	vq_array_set_free(array, n);
+	return rc;
+}
+
+/* --- gathering --------------------------------------------------------------- */
+
+static bool
+has_pictures(const struct vq_dataset *d)
+{
+	return d->fields > 0 && strcmp(d->field[0].name, "image") == 0;
+}
+
+void
+vq_arrays_gather(const struct vq_dataset *d, int f, const uint32_t *index, int64_t n, void *out)
+{
+	const struct fields *own = d->own;
+	size_t size = vq_type_bytes(&d->field[f].type);
+
+	if (has_pictures(d)) {
+		vq_images_gather(d, f, index, n, out);
+		return;
+	}
+	for (int64_t i = 0; i < n; i++)
+		memcpy((char *)out + (size_t)i * size,
+		    (const char *)own->data[f] + (size_t)(own->first + index[i]) * size, size);
+}
+
+void
+vq_arrays_augmented(const struct vq_dataset *d, int f, const uint32_t *index, int64_t n,
+    const struct vq_pass *pass, void *out)
+{
+	if (has_pictures(d))
+		vq_images_augmented(d, f, index, n, pass, out);
+	else
+		vq_arrays_gather(d, f, index, n, out);
+}
+
+void
+vq_arrays_close(struct vq_dataset *d)
+{
+	struct fields *own = d->own;
+
+	if (own == NULL)
+		return;
+	if (has_pictures(d)) {
+		vq_images_close(d);
+		return;
+	}
+	for (int i = 0; i < VQ_MAX_FIELDS; i++) {
+		free(own->name[i]);
+		free(own->data[i]);
 	}
 	free(own);
+	d->own = NULL;
 }
-
-extern const struct vq_source_kind vq_source_arrays;
-const struct vq_source_kind vq_source_arrays = {
-	.name = "arrays",
-	.doc = "npy arrays in a folder, a row for each sample",
-	.layout = "train.<field>.npy, test.<field>.npy",
-	.splits = splits,
-	.knows = knows,
-	.missing = missing,
-	.open = open_arrays,
-	.gather = gather_rows,
-	.close = close_arrays,
-};

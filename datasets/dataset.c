@@ -36,6 +36,7 @@ static const char *const interpolations[] = { "bilinear", "bicubic", "box", NULL
 static const char *const also_channels[] = { "mode", "color", "colour", "grayscale", "grey", NULL };
 static const char *const also_crop[] = { "random_crop", "padding", "pad", NULL };
 static const char *const also_flip[] = { "horizontal_flip", "random_horizontal_flip", "hflip", "mirror", NULL };
+static const char *const also_labels[] = { "label", "targets", "y", "labels_file", NULL };
 static const char *const also_bad[] = { "on_error", "errors", "corrupt", "unreadable", NULL };
 static const char *const bad_choices[] = { "fail", "skip", NULL };
 
@@ -63,6 +64,8 @@ const struct vq_param vq_data_params[] = {
 	  .doc = "training: a random window of each picture's size, of the picture with so many black pixels around" },
 	{ FIELD(flip), .kind = VQ_P_BOOL, .init = "false", .also = also_flip,
 	  .doc = "training: each picture mirrored left to right or not, at random" },
+	{ FIELD(labels), .kind = VQ_P_STRING, .init = "", .also = also_labels,
+	  .doc = "for a source that is one .npy file: the .npy file of its labels" },
 	{ FIELD(bad), .kind = VQ_P_ENUM, .init = "fail", .choices = bad_choices, .also = also_bad,
 	  .doc = "pictures that cannot be read: fail names them, skip leaves them out and says so" },
 	VQ_PARAMS_END
@@ -242,9 +245,8 @@ not_found(const struct vq_source_kind *k, const struct vq_data_spec *spec, struc
 	vq_text_free(&files);
 }
 
-/* The source as a path from where the caller is. */
-static const char *
-path_from_base(const struct vq_data_spec *spec, struct vq_arena *a)
+const char *
+vq_data_path(const struct vq_data_spec *spec, const char *path, struct vq_arena *a)
 {
 	const char *base = spec->base != NULL ? spec->base : "";
 	size_t len = strlen(base);
@@ -254,9 +256,9 @@ path_from_base(const struct vq_data_spec *spec, struct vq_arena *a)
 			len--;
 	while (len > 1 && base[len - 1] == '/')
 		len--;
-	if (spec->source[0] == '/' || len == 0)
-		return vq_arena_strdup(a, spec->source);
-	return vq_arena_printf(a, "%.*s/%s", (int)len, base, spec->source);
+	if (path[0] == '/' || len == 0)
+		return vq_arena_strdup(a, path);
+	return vq_arena_printf(a, "%.*s/%s", (int)len, base, path);
 }
 
 /* The kind of what lies at a path; NULL after an error. */
@@ -269,7 +271,7 @@ path_kind(const struct vq_data_spec *spec, const char *path, struct vq_diags *d)
 	for (int i = 0; there && path_kinds[i] != NULL; i++)
 		if (path_kinds[i]->knows(path))
 			return path_kinds[i];
-	if (strchr(spec->source, '/') == NULL && strcmp(spec->source, ".") != 0 && (!there || !S_ISDIR(st.st_mode))) {
+	if (!there && strpbrk(spec->source, "/.") == NULL) {
 		unknown_source(spec, d);
 		return NULL;
 	}
@@ -312,6 +314,16 @@ split_exists(const struct vq_source_kind *k, const struct vq_data_spec *spec, st
 	return false;
 }
 
+static bool
+labels_fit(const struct vq_source_kind *k, const struct vq_data_spec *spec, struct vq_diags *d)
+{
+	if (spec->labels == NULL || k->labels)
+		return true;
+	vq_error(d, VQ_CONFIG, spec->at, "data: labels is for a source that is one .npy file; '%s' has labels of its own",
+	    spec->source);
+	return false;
+}
+
 /* Kind and path of what a path as source means; NULL after errors. */
 static const struct vq_source_kind *
 locate_path(const struct vq_data_spec *spec, struct vq_arena *a, const char **path, struct vq_diags *d)
@@ -319,9 +331,9 @@ locate_path(const struct vq_data_spec *spec, struct vq_arena *a, const char **pa
 	const struct vq_source_kind *k;
 	const char *missing;
 
-	*path = path_from_base(spec, a);
+	*path = vq_data_path(spec, spec->source, a);
 	k = path_kind(spec, *path, d);
-	if (k == NULL || !split_exists(k, spec, d))
+	if (k == NULL || !split_exists(k, spec, d) || !labels_fit(k, spec, d))
 		return NULL;
 	missing = k->missing(*path, spec->split);
 	if (missing == NULL)
@@ -340,7 +352,7 @@ locate(const struct vq_data_spec *spec, struct vq_arena *a, const char **path, s
 	*path = NULL;
 	if (k == NULL)
 		return locate_path(spec, a, path, d);
-	if (!split_exists(k, spec, d))
+	if (!split_exists(k, spec, d) || !labels_fit(k, spec, d))
 		return NULL;
 	if (k->folder != NULL) {
 		*path = vq_data_find(k, spec->split, a);
@@ -366,6 +378,8 @@ complete(const struct vq_data_spec *spec, struct vq_data_spec *full, struct vq_d
 		return false;
 	}
 	*full = *spec;
+	if (full->labels != NULL && full->labels[0] == '\0')
+		full->labels = NULL;
 	if (full->split == NULL)
 		full->split = "train";
 	if (full->lo == 0 && full->hi == 0)
@@ -417,7 +431,7 @@ const char *const *
 vq_data_splits(const struct vq_data_spec *spec, struct vq_arena *a)
 {
 	const struct vq_source_kind *k = vq_source_kind_find(spec->source);
-	const char *path = path_from_base(spec, a), **there;
+	const char *path = vq_data_path(spec, spec->source, a), **there;
 	int n = 0;
 
 	if (k != NULL)
@@ -456,7 +470,7 @@ struct vq_opening *
 vq_dataset_open_begin(const struct vq_data_spec *spec)
 {
 	struct vq_opening *o = vq_alloc(sizeof(*o));
-	const char **text[] = { &o->spec.source, &o->spec.split, &o->spec.base };
+	const char **text[] = { &o->spec.source, &o->spec.split, &o->spec.base, &o->spec.labels };
 
 	o->spec = *spec;
 	for (size_t i = 0; i < VQ_COUNT(text); i++)
@@ -488,13 +502,15 @@ vq_dataset_close(struct vq_dataset *d)
 {
 	if (d == NULL)
 		return;
-	d->kind->close(d);
+	if (d->own != NULL)
+		d->kind->close(d);
 	for (int i = 0; i < d->files; i++)
 		free(d->file[i]);
 	free(d->name);
 	free(d->split);
 	free(d->where);
 	free(d->note);
+	free(d->absent);
 	free(d);
 }
 

@@ -33,6 +33,7 @@ struct vq_dataset {
 	double lo, hi;			/* range of image values as delivered */
 	char *file[VQ_MAX_FILES];	/* what it was read from, in order; none when built in */
 	int files;
+	char *absent;			/* the file that would have had labels, where there is none; or NULL */
 	char *note;			/* what the log should say of it (pictures left out), or NULL */
 	void *own;			/* of the kind */
 };
@@ -53,6 +54,7 @@ struct vq_data_spec {
 	int64_t channels;		/* 1 grey, 3 colour, 0: as they are */
 	int64_t crop;			/* training: pixels of padding that a random window is cut from */
 	bool flip;			/* training: mirrored at random */
+	const char *labels;		/* a file of labels for a source that is one array; or NULL */
 	int bad;			/* enum vq_bad: pictures that cannot be read */
 	const char *stage;		/* the stage whose arrays it is; source is their folder once that is
 					 * known; or NULL */
@@ -75,6 +77,7 @@ struct vq_source_kind {
 	const char *const *files;	/* names that are looked for there too, NULL-terminated; or NULL */
 	const char *const *splits;	/* that it may have, NULL-terminated; NULL: train and test */
 	const char *const *system;	/* absolute folders tried last, or NULL */
+	bool labels;			/* whether a spec may name a file of labels */
 	const struct vq_fetch *fetch;	/* what `data fetch` brings, up to a row without file, or NULL */
 	const char *package;		/* Debian package that has it, or NULL */
 	/* For kinds that a path can be of: whether what lies there looks like it. */
@@ -127,6 +130,8 @@ int vq_dataset_field(const struct vq_dataset *d, const char *name);	/* -1 when a
  * so not at start-up; safe in a thread while batches are gathered. */
 int vq_dataset_sha256(const struct vq_dataset *d, char hex[65], struct vq_diags *diags);
 
+/* A path that a `data:` map names, from where the caller is: relative ones start at the spec's base. */
+const char *vq_data_path(const struct vq_data_spec *spec, const char *path, struct vq_arena *a);
 /* What a source is looked for as, in order, NULL-terminated: its folder in $VQGRAPH_DATA,
  * in data/, in the user's data folder, in the system's places; its single files beside
  * those folders, and in them, where there are such. */

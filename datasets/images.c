@@ -221,7 +221,6 @@ vq_images_open(struct vq_dataset *d, const struct vq_data_spec *spec,
 	struct images *m = vq_alloc(sizeof(*m));
 	int64_t count;
 
-	/* From here on close gives it back, after errors too. */
 	d->own = m;
 	m->pixels = raw->pixels;
 	m->values = raw->values;
@@ -234,8 +233,10 @@ vq_images_open(struct vq_dataset *d, const struct vq_data_spec *spec,
 	m->w = raw->w;
 	m->c = raw->c;
 	count = vq_images_part(d, spec, raw->n, &m->first, diags);
-	if (count < 0 || prepare(m, d, spec, count, diags) < 0)
+	if (count < 0 || prepare(m, d, spec, count, diags) < 0) {
+		vq_images_close(d);
 		return -1;
+	}
 
 	int64_t size = m->h * m->w * m->c;
 
@@ -333,6 +334,8 @@ vq_images_close(struct vq_dataset *d)
 	free(m->pixels);
 	free(m->values);
 	free(m->labels);
+	if (m->class_name != NULL)
+		d->class_name = NULL;
 	free(m->class_name);
 	free(m);
 	d->own = NULL;

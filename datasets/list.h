@@ -1,4 +1,5 @@
 /* Every source kind with a name: X(mnist) stands for vq_source_mnist in datasets/. */
-#define VQ_SOURCE_LIST(X) X(mnist) X(fashion_mnist) X(cifar10) X(cifar100) X(digits)
+#define VQ_SOURCE_LIST(X) X(mnist) X(fashion_mnist) X(cifar10) X(cifar100) \
+	X(chestmnist) X(bloodmnist) X(dermamnist) X(octmnist) X(tissuemnist) X(pneumoniamnist) X(retinamnist) X(digits)
 /* What a path can be; the first that knows it reads it. */
-#define VQ_PATH_SOURCE_LIST(X) X(idx_folder) X(cifar_files) X(arrays) X(pictures)
+#define VQ_PATH_SOURCE_LIST(X) X(idx_folder) X(cifar_files) X(npy) X(npz) X(pictures)

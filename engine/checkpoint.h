@@ -41,6 +41,9 @@ int vq_checkpoint_hash(const char *path, char hex[17], struct vq_diags *d);
 
 /* npy version 1 and 2; f32, f64, i32, i64, u8, bool; C order.  data is the caller's to free. */
 int vq_npy_read(const char *path, struct vq_type *t, void **data, struct vq_diags *d);
+/* The same of a file's bytes: *data points into them, aligned to nothing; values of bool are as they are. */
+int vq_npy_parse(const char *name, const void *bytes, size_t n, struct vq_type *t, const void **data,
+    struct vq_diags *d);
 int vq_npy_write(const char *path, const struct vq_view *v, struct vq_diags *d);
 
 #endif

@@ -27,6 +27,8 @@ static const struct {
 struct reader {
 	const char *path;
 	struct vq_diags *d;
+	int fd;			/* what is read: a file, */
+	const unsigned char *memory, *end;	/* or, when not NULL, bytes in memory */
 	const char *s;		/* rest of the header */
 	bool has_descr, has_order, has_shape;
 	bool fortran;
@@ -223,21 +225,33 @@ judge(struct reader *r, size_t data)
 	return 0;
 }
 
+static bool
+get(struct reader *r, void *out, size_t n)
+{
+	if (r->memory == NULL)
+		return vq_file_get(r->fd, out, n);
+	if (n > (size_t)(r->end - r->memory))
+		return false;
+	memcpy(out, r->memory, n);
+	r->memory += n;
+	return true;
+}
+
 /* Reads up to the data; *at is where they begin. */
 static int
-read_header(struct reader *r, int fd, size_t size, size_t *at)
+read_header(struct reader *r, size_t size, size_t *at)
 {
 	unsigned char head[MAGIC + 2 + 4];
 	size_t length_bytes, length = 0;
 	char *text;
 	int status;
 
-	if (size < MAGIC + 4 || !vq_file_get(fd, head, MAGIC + 2) || memcmp(head, magic, MAGIC) != 0)
+	if (size < MAGIC + 4 || !get(r, head, MAGIC + 2) || memcmp(head, magic, MAGIC) != 0)
 		return refuse(r, "this is not an npy file");
 	if ((head[MAGIC] != 1 && head[MAGIC] != 2) || head[MAGIC + 1] != 0)
 		return refuse(r, "npy version %d.%d is not known, only 1.0 and 2.0", head[MAGIC], head[MAGIC + 1]);
 	length_bytes = head[MAGIC] == 1 ? 2 : 4;
-	if (!vq_file_get(fd, head + MAGIC + 2, length_bytes))
+	if (!get(r, head + MAGIC + 2, length_bytes))
 		return refuse(r, "the file ends inside its header");
 	for (size_t i = length_bytes; i-- > 0; )
 		length = length << 8 | head[MAGIC + 2 + i];
@@ -245,7 +259,7 @@ read_header(struct reader *r, int fd, size_t size, size_t *at)
 	if (length > HEADER_MAX || *at > size)
 		return refuse(r, "the file ends inside its header");
 	text = vq_alloc(length + 1);
-	if (!vq_file_get(fd, text, length))
+	if (!get(r, text, length))
 		status = refuse(r, "the file ends inside its header");
 	else if (memchr(text, '\0', length))
 		status = refuse(r, "its header is no dictionary of descr, fortran_order and shape");
@@ -260,18 +274,19 @@ vq_npy_read(const char *path, struct vq_type *t, void **data, struct vq_diags *d
 {
 	struct reader r = { .path = path, .d = d };
 	size_t size = 0, at = 0, n;
-	int fd = vq_file_open(path, &size, VQ_DATA, d), status;
 	unsigned char *bytes;
+	int status;
 
-	if (fd < 0)
+	r.fd = vq_file_open(path, &size, VQ_DATA, d);
+	if (r.fd < 0)
 		return -1;
-	status = read_header(&r, fd, size, &at);
+	status = read_header(&r, size, &at);
 	if (status == 0)
 		status = judge(&r, size - at);
 	if (status == 0) {
 		n = vq_type_bytes(&r.type);
 		bytes = vq_alloc_aligned(n);
-		if (!vq_file_get(fd, bytes, n)) {
+		if (!get(&r, bytes, n)) {
 			status = refuse(&r, "%s", errno ? strerror(errno) : "it became shorter while it was read");
 			free(bytes);
 		} else {
@@ -281,8 +296,21 @@ vq_npy_read(const char *path, struct vq_type *t, void **data, struct vq_diags *d
 			*t = r.type;
 		}
 	}
-	close(fd);
+	close(r.fd);
 	return status;
+}
+
+int
+vq_npy_parse(const char *name, const void *bytes, size_t n, struct vq_type *t, const void **data, struct vq_diags *d)
+{
+	struct reader r = { .path = name, .d = d, .memory = bytes, .end = (const unsigned char *)bytes + n };
+	size_t at = 0;
+
+	if (read_header(&r, n, &at) < 0 || judge(&r, n - at) < 0)
+		return -1;
+	*data = (const char *)bytes + at;
+	*t = r.type;
+	return 0;
 }
 
 /* --- writing -------------------------------------------------------------- */

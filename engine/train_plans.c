@@ -143,6 +143,12 @@ vq_trainer_check_inputs(struct vq_trainer *s, const struct vq_graph *g, const st
 		if (in->kind != VQ_INPUT || is_ours(in->name) || !needed[v])
 			continue;
 		int f = vq_dataset_field(data, in->name);
+		if (f < 0 && data->absent && strcmp(in->name, "label") == 0) {
+			vq_error(s->d, VQ_DATA, &in->where, "graph %s has an input 'label', and the labels of %s are missing: there "
+			    "is no %s", g->name, data->name, data->absent);
+			error = -1;
+			continue;
+		}
 		if (f < 0) {
 			struct vq_diag *e = vq_error(s->d, status, &in->where,
 			    "graph %s has an input '%s', which the data %s does not give", g->name, in->name, data->name);

@@ -660,7 +660,7 @@ START_TEST(damaged_archives)
 
 	put_tar("set.tar", false, "");
 	bytes = vq_file_read("set.tar", 1 << 20, &n, VQ_DATA, &d);
-	for (size_t cut = 0; cut < n - 1024; cut += 97) {
+	for (size_t cut = 0; cut <= n - 1024; cut += cut % 512 == 0 ? 97 : 512 - cut % 512) {
 		put("set.tar", bytes, cut);
 		ck_assert_ptr_null(vq_dataset_open(&s, &d));
 		ck_assert_int_eq(vq_diags_status(&d), VQ_DATA);
@@ -688,8 +688,6 @@ START_TEST(damaged_archives)
 	put("set.tar", "no archive at all, but some text that is long enough to be looked at", 68);
 	refuses(&s, VQ_DATA, "damaged or no archive");
 	unlink("set.tar");
-	refuses(&s, VQ_CONFIG, "there is no data source 'set.tar'");
-	s.source = "./set.tar";
 	refuses(&s, VQ_DATA, "No such file");
 	put("set.dat", "x", 1);
 	s.source = "./set.dat";

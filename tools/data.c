@@ -181,8 +181,15 @@ verified_split(const struct vq_dataset *set, struct vq_text *text, struct vq_dia
 	json_t *o = json_object(), *files = json_array();
 	char count[VQ_NUM_STR], size[VQ_NUM_STR], type[VQ_TYPE_STR];
 
-	vq_text_add(text, "%s:%s  %s samples, image %s, %d classes, variance %.4f\n", set->name, set->split,
-	    vq_count_str(set->count, count), vq_type_str(&set->field[0].type, type), set->classes, set->variance);
+	vq_text_add(text, "%s:%s  %s samples", set->name, set->split, vq_count_str(set->count, count));
+	for (int f = 0; f < set->fields; f++)
+		if (set->field[f].type.shape.rank > 0 || strcmp(set->field[f].name, "label") != 0)
+			vq_text_add(text, ", %s %s", set->field[f].name, vq_type_str(&set->field[f].type, type));
+	if (set->classes > 0)
+		vq_text_add(text, ", %d classes", set->classes);
+	if (set->variance > 0)
+		vq_text_add(text, ", variance %.4f", set->variance);
+	vq_text_add(text, "\n");
 	json_object_set_new(o, "split", json_string(set->split));
 	json_object_set_new(o, "samples", json_integer(set->count));
 	json_object_set_new(o, "classes", json_integer(set->classes));

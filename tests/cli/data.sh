@@ -63,4 +63,48 @@ run 4 data verify cifar10
 err "data/cifar10.tar: holds 2 classes; cifar10 has 10"
 run 4 data verify cifar100
 err "the data of 'cifar100' (train) is not on this machine"
+
+# Codes in arrays, and labels that are not there.
+cat >classify.yaml <<'YAML'
+vqgraph: 1
+use: [lib/nn]
+modules:
+  head: {linear: {out: 4}}
+graphs:
+  guess:
+    in:
+      code: i32[batch, 6]
+      label: i32[batch]
+    steps:
+      - {one_hot: {index: code, size: 512}}
+      - {reshape: {shape: [$batch, 3072]}}
+      - {head: {}, as: logits}
+      - {cross_entropy: {logits: logits, index: label}, as: loss}
+    out: [loss]
+stages:
+  guess:
+    do: train
+    graph: guess
+    updates: [{minimize: loss, optimizer: {adam: {lr: 1e-2}}}]
+    data: {source: ./codes, batch: 5}
+    steps: 2
+YAML
+mkdir codes
+cp "$fixtures/codes.npy" codes/train.code.npy
+run 4 run classify.yaml
+err "the labels of ./codes are missing: there is no ./codes/train.label.npy"
+cp "$fixtures/pictures.label.npy" codes/train.label.npy
+run 0 run classify.yaml
+cp "$fixtures/codes.npy" alone.npy
+run 4 run classify.yaml stages.guess.data.source=alone.npy
+err "the labels of alone.npy are missing: there is no alone.label.npy"
+run 0 run classify.yaml 'stages.guess.data={source: alone.npy, labels: codes/train.label.npy, batch: 5}'
+run 4 run classify.yaml 'stages.guess.data={source: alone.npy, labels: none.npy, batch: 5}'
+err "none.npy: the labels of alone.npy: No such file"
+run 3 run classify.yaml 'stages.guess.data={source: ./codes, labels: none.npy, batch: 5}'
+err "labels is for a source that is one .npy file"
+run 3 run classify.yaml 'stages.guess.data={source: ./codes, batch: 5, size: 28}'
+err "size is for pictures"
+run 0 data verify ./codes
+out "./codes:train  5 samples, code i32[6], 4 classes"
 finish
