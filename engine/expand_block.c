@@ -280,12 +280,13 @@ read_copy(struct expand *x, struct frame *f, const struct vq_tree *of, struct vq
 
 /* What {kind: ...} draws from; the kind may be an arg, a word.  COPY: none of these. */
 static int
-drawn_kind(struct frame *f, const struct vq_tree *key)
+drawn_kind(struct frame *f, const struct vq_tree *key, const char **word)
 {
 	struct vq_number n = { .text = key->text };
 
 	if (vq_is_expr(key) && (vq_scope_value(&f->scope, key, &n) < 0 || n.kind != VQ_NUM_WORD))
 		return VQ_INIT_COPY;
+	*word = n.text;
 	return strcmp(n.text, "uniform") == 0 ? VQ_INIT_UNIFORM
 	    : strcmp(n.text, "normal") == 0 ? VQ_INIT_NORMAL
 	    : strcmp(n.text, "truncated_normal") == 0 ? VQ_INIT_TRUNCATED : VQ_INIT_COPY;
@@ -315,7 +316,7 @@ read_init(struct expand *x, struct frame *f, const struct var *v, struct vq_init
 	if (strcmp(kind, "copy") == 0)
 		return read_copy(x, f, value, init);
 	if (kind[0])
-		drawn = drawn_kind(f, t->item[0].key);
+		drawn = drawn_kind(f, t->item[0].key, &kind);
 	if (drawn != VQ_INIT_COPY) {
 		init->kind = (unsigned)drawn;
 		if (!one_or_two(f, value, &init->a, &init->b, &pair))
@@ -326,7 +327,8 @@ read_init(struct expand *x, struct frame *f, const struct var *v, struct vq_init
 		}
 		return true;
 	}
-	vq_help(vq_error(x->d, VQ_CONFIG, &t->at, "this is no first value"),
+	vq_help(kind[0] ? vq_error(x->d, VQ_CONFIG, &t->at, "'%s' is no kind of first value", kind) :
+	    vq_error(x->d, VQ_CONFIG, &t->at, "this is no first value"),
 	    "zeros, ones, {constant: x}, {uniform: x}, {uniform: [lo, hi]}, {normal: deviation}, "
 	    "{truncated_normal: deviation}, {copy: name} are");
 	return false;
