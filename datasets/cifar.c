@@ -348,6 +348,7 @@ const struct vq_source_kind vq_source_cifar10 = {
 	.fetch   = fetch10,
 	.missing = missing,
 	.open    = open_cifar,
+	.digest  = vq_images_digest,
 	VQ_IMAGES_KIND
 };
 
@@ -360,6 +361,7 @@ const struct vq_source_kind vq_source_cifar100 = {
 	.fetch   = fetch100,
 	.missing = missing,
 	.open    = open_cifar,
+	.digest  = vq_images_digest,
 	VQ_IMAGES_KIND
 };
 
@@ -371,5 +373,6 @@ const struct vq_source_kind vq_source_cifar_files = {
 	.knows   = knows,
 	.missing = missing,
 	.open    = open_cifar,
+	.digest  = vq_images_digest,
 	VQ_IMAGES_KIND
 };

@@ -527,5 +527,9 @@ int
 vq_dataset_sha256(const struct vq_dataset *d, char hex[65], struct vq_diags *diags)
 {
 	hex[0] = '\0';
-	return d->files > 0 ? vq_sha256_files(d->file, d->files, hex, diags) : 0;
+	if (d->files > 0)
+		return vq_sha256_files(d->file, d->files, hex, diags);
+	if (d->kind->digest != NULL)
+		d->kind->digest(d, hex);
+	return 0;
 }

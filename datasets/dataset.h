@@ -95,6 +95,8 @@ struct vq_source_kind {
 	 * same in whatever batch; NULL: as gather. */
 	void (*augmented)(const struct vq_dataset *d, int f, const uint32_t *index, int64_t n,
 	    const struct vq_pass *pass, void *out);
+	/* SHA-256 of what is in memory, for a set without files of its own (d->files 0); or NULL. */
+	void (*digest)(const struct vq_dataset *d, char hex[65]);
 	void (*close)(struct vq_dataset *d);
 };
 const struct vq_source_kind *const *vq_source_kinds(void);	/* NULL-terminated */
@@ -126,7 +128,8 @@ struct vq_dataset *vq_dataset_open_end(struct vq_opening *o, struct vq_diags *d)
 void vq_dataset_close(struct vq_dataset *d);
 int vq_dataset_field(const struct vq_dataset *d, const char *name);	/* -1 when absent */
 /* SHA-256 of the files it was read from, one after the other (what `cat FILES |
- * sha256sum` prints); "" when built in.  Reads them again: tens of milliseconds,
+ * sha256sum` prints), of pictures and labels as they are in memory when those are too many; ""
+ * when built in.  Reads them again: tens of milliseconds,
  * so not at start-up; safe in a thread while batches are gathered. */
 int vq_dataset_sha256(const struct vq_dataset *d, char hex[65], struct vq_diags *diags);
 

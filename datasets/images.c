@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "datasets/resize.h"
+#include "datasets/sha256.h"
 #include "engine/rng.h"
 #include "engine/threads.h"
 
@@ -322,6 +323,23 @@ vq_images_augmented(const struct vq_dataset *d, int f, const uint32_t *index, in
 
 		through_window(m, m->first + index[i], dy, dx, m->flip && vq_rng_below(&key, draw + 2, 2), x);
 	}
+}
+
+void
+vq_images_digest(const struct vq_dataset *d, char hex[65])
+{
+	const struct images *m = d->own;
+	size_t size = (size_t)(m->h * m->w * m->c), n = (size_t)d->count, first = (size_t)m->first;
+	const int64_t shape[] = { d->count, m->h, m->w, m->c };
+	const struct vq_bytes piece[] = {
+		{ shape, sizeof(shape) },
+		{ m->pixels != NULL ? (const void *)(m->pixels + first * size) : m->values + first * size,
+		  n * size * (m->pixels != NULL ? 1 : sizeof(*m->values)) },
+		{ m->labels != NULL ? m->labels + first * (size_t)each_label(m) : NULL,
+		  m->labels != NULL ? n * (size_t)each_label(m) * sizeof(*m->labels) : 0 },
+	};
+
+	vq_sha256_bytes(piece, (int)VQ_COUNT(piece), hex);
 }
 
 void

@@ -40,6 +40,7 @@ int vq_images_open(struct vq_dataset *d, const struct vq_data_spec *spec,
 void vq_images_gather(const struct vq_dataset *d, int f, const uint32_t *index, int64_t n, void *out);
 void vq_images_augmented(const struct vq_dataset *d, int f, const uint32_t *index, int64_t n,
     const struct vq_pass *pass, void *out);
+void vq_images_digest(const struct vq_dataset *d, char hex[65]);
 void vq_images_close(struct vq_dataset *d);
 
 /* What a source kind of such pictures has in common with the others. */

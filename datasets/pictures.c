@@ -334,5 +334,6 @@ const struct vq_source_kind vq_source_pictures = {
 	.missing = vq_pictures_missing,
 	.has     = vq_picture_files_has,
 	.open    = vq_pictures_open,
+	.digest  = vq_images_digest,
 	VQ_IMAGES_KIND
 };

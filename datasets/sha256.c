@@ -1,5 +1,5 @@
 /*
- * sha256 -- SHA-256 of files
+ * sha256 -- SHA-256 of files and of memory
  */
 #include "datasets/sha256.h"
 
@@ -33,25 +33,50 @@ add_file(EVP_MD_CTX *md, const char *path, struct vq_diags *d)
 	return 0;
 }
 
-int
-vq_sha256_files(char *const *path, int n, char hex[65], struct vq_diags *d)
+static EVP_MD_CTX *
+begin(void)
 {
 	EVP_MD_CTX *md = EVP_MD_CTX_new();
-	unsigned char sum[EVP_MAX_MD_SIZE];
-	unsigned int len = 0;
-	int rc = 0;
 
 	if (md == NULL || EVP_DigestInit_ex(md, EVP_sha256(), NULL) != 1)
 		vq_bug("libcrypto has no SHA-256");
-	for (int i = 0; i < n && rc == 0; i++)
-		rc = add_file(md, path[i], d);
-	if (rc == 0 && (EVP_DigestFinal_ex(md, sum, &len) != 1 || len != 32))
+	return md;
+}
+
+static void
+end(EVP_MD_CTX *md, char hex[65])
+{
+	unsigned char sum[EVP_MAX_MD_SIZE];
+	unsigned int len = 0;
+
+	if (EVP_DigestFinal_ex(md, sum, &len) != 1 || len != 32)
 		vq_bug("libcrypto's SHA-256 has no 32 bytes");
 	EVP_MD_CTX_free(md);
-
 	for (unsigned int i = 0; i < len; i++)
 		snprintf(hex + 2 * i, 3, "%02x", sum[i]);
+}
+
+int
+vq_sha256_files(char *const *path, int n, char hex[65], struct vq_diags *d)
+{
+	EVP_MD_CTX *md = begin();
+	int rc = 0;
+
+	for (int i = 0; i < n && rc == 0; i++)
+		rc = add_file(md, path[i], d);
+	end(md, hex);
 	if (rc < 0)
 		hex[0] = '\0';
 	return rc;
+}
+
+void
+vq_sha256_bytes(const struct vq_bytes *piece, int n, char hex[65])
+{
+	EVP_MD_CTX *md = begin();
+
+	for (int i = 0; i < n; i++)
+		if (piece[i].n > 0 && EVP_DigestUpdate(md, piece[i].p, piece[i].n) != 1)
+			vq_bug("libcrypto refuses to hash");
+	end(md, hex);
 }

@@ -10,4 +10,11 @@
  * after an error (VQ_DATA) that names the file. */
 int vq_sha256_files(char *const *path, int n, char hex[65], struct vq_diags *d);
 
+/* Of n pieces of memory, one after the other. */
+struct vq_bytes {
+	const void *p;
+	size_t n;
+};
+void vq_sha256_bytes(const struct vq_bytes *piece, int n, char hex[65]);
+
 #endif

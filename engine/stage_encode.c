@@ -114,8 +114,9 @@ make_key(const struct vq_dataset *data, const struct vq_data_spec *spec, const c
 
 	if (vq_dataset_sha256(data, hex, d) < 0)
 		return -1;
-	vq_text_add(out, "%s-%s-%s-%lld-%lld-%.9g-%.9g", model, hex[0] ? hex : data->name, spec->split,
-	    (long long)data->count, (long long)spec->skip, spec->lo, spec->hi);
+	vq_text_add(out, "%s-%s-%s-%lld-%lld-%.9g-%.9g-%d-%lld", model, hex[0] ? hex : data->name, spec->split,
+	    (long long)data->count, (long long)spec->skip, spec->lo, spec->hi, spec->interpolation,
+	    (long long)spec->channels);
 	return 0;
 }
 
@@ -275,6 +276,8 @@ make_split(const struct vq_stage_run *r, struct vq_encode *e, const char *folder
 	e->t.validate.split = e->t.data.split = split;
 	if ((data = vq_dataset_open(&e->t.validate, d)) == NULL)
 		return -1;
+	if (data->note)
+		vq_run_say(r->run, "%s", data->note);
 	names = array_names(e, data, name);
 	if (make_key(data, &e->t.validate, model, &key, d) == 0) {
 		if (is_made(folder, split, key.s, name, names)) {

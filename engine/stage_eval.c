@@ -42,6 +42,8 @@ vq_evaluate_run(const struct vq_stage_run *r, int stage, struct vq_diags *d)
 	vq_data_locate(r, &t.validate);
 	if ((e.data = vq_dataset_open(&t.validate, d)) == NULL)
 		return (int)vq_diags_status(d);
+	if (e.data->note)
+		vq_run_say(r->run, "%s", e.data->note);
 	if (vq_evaluate(&e, d) == 0) {
 		for (int i = 0; i < e.n; i++)
 			vq_text_add(&text, "  %s %.5g", e.name[i], e.value[i]);

@@ -392,11 +392,11 @@ record_data(struct vq_trainer *s)
 	int error = 0;
 
 	for (size_t i = 0; i < VQ_COUNT(set) && error == 0; i++) {
-		if (set[i] == NULL || set[i]->files == 0)
+		if (set[i] == NULL)
 			continue;
 		key = vq_asprintf("sha256 of %s, %s", set[i]->name, set[i]->split);
 		error = vq_dataset_sha256(set[i], hex, s->d);
-		if (error == 0)
+		if (error == 0 && hex[0] != '\0')
 			error = vq_run_env(s->r->run, key, hex, s->d);
 		free(key);
 	}

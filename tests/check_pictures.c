@@ -387,6 +387,36 @@ START_TEST(folder_order)
 }
 END_TEST
 
+/* A folder has no file to hash: what was read is. */
+START_TEST(hash_of_what_was_read)
+{
+	struct vq_data_spec s = spec_of("./set");
+	char hex[4][65];
+	struct vq_diags diags = { 0 };
+
+	put_set();
+	for (int i = 0; i < 4; i++) {
+		struct vq_dataset *d;
+
+		if (i == 2)
+			put_grey("set/train/cat/b.png", 3);
+		if (i == 3) {
+			put_grey("set/train/cat/b.png", 2);
+			rename("set/train/dog/x.png", "set/train/cat/x.png");
+			put_grey("set/train/dog/x.png", 1);
+		}
+		d = open_whole(&s);
+		ck_assert_int_eq(d->files, 0);
+		ck_assert_int_eq(vq_dataset_sha256(d, hex[i], &diags), 0);
+		ck_assert_uint_eq(strlen(hex[i]), 64);
+		vq_dataset_close(d);
+	}
+	ck_assert_str_eq(hex[0], hex[1]);
+	ck_assert_str_ne(hex[0], hex[2]);
+	ck_assert_str_ne(hex[0], hex[3]);
+}
+END_TEST
+
 /* The first n samples hold classes in proportion, whatever their sizes. */
 START_TEST(first_samples_are_of_all_classes)
 {
@@ -741,6 +771,7 @@ main(void)
 	tcase_add_loop_test(t, damaged_pictures, 0, (int)VQ_COUNT(readable));
 	tcase_add_test(t, what_is_no_picture);
 	tcase_add_test(t, folder_order);
+	tcase_add_test(t, hash_of_what_was_read);
 	tcase_add_test(t, first_samples_are_of_all_classes);
 	tcase_add_test(t, same_on_any_threads);
 	tcase_add_test(t, bad_pictures);

@@ -101,6 +101,8 @@ vq_codec_data(struct vq_codec *k)
 	k->data = vq_dataset_open(&spec, &k->c->d);
 	if (!k->data)
 		return -1;
+	if (k->data->note)
+		vq_notice(k->c, "%s", k->data->note);
 	if (k->data->count < k->batch)
 		k->batch = k->data->count;
 	return 0;

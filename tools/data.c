@@ -206,6 +206,14 @@ verified_split(const struct vq_dataset *set, struct vq_text *text, struct vq_dia
 		json_array_append_new(files, json_pack("{s:o, s:I, s:s, s:b}", "file", vq_json_text(set->file[i]),
 		    "bytes", (json_int_t)st.st_size, "sha256", hex, "original", strcmp(state, "original") == 0));
 	}
+	if (set->files == 0) {
+		char hex[65];
+
+		vq_dataset_sha256(set, hex, d);
+		if (hex[0] != '\0')
+			vq_text_add(text, "  %s\n    SHA-256 of what was read %s\n", set->where, hex);
+		json_object_set_new(o, "sha256", json_string(hex));
+	}
 	json_object_set_new(o, "files", files);
 	return o;
 }

@@ -224,6 +224,8 @@ run_side(struct vq_evaluate_task *k, struct vq_side *s, const struct vq_train *t
 	s->e = (struct vq_evaluation){ .r = &k->r, .t = t, .weights = k->weights, .lenient = lenient };
 	if ((s->e.data = vq_dataset_open(&t->validate, &k->c->d)) == NULL)
 		return -1;
+	if (s->e.data->note)
+		vq_notice(k->c, "%s", s->e.data->note);
 	if (s->text == NULL)
 		s->text = vq_arena_printf(&k->c->arena, "%s:%s", s->e.data->name, s->e.data->split);
 	s->label = labels_of(s->e.data);

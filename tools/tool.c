@@ -99,7 +99,7 @@ vq_tool_source(struct vq_cli *c, const char *text, struct vq_data_spec *spec)
 
 	spec->source = colon ? vq_arena_strndup(&c->arena, text, (size_t)(colon - text)) : text;
 	spec->split = colon ? colon + 1 : "test";
-	spec->stage = spec->base = NULL;
+	spec->stage = spec->base = spec->labels = NULL;
 	spec->at = NULL;
 	spec->skip = 0;
 	spec->limit = 0;
