@@ -15,6 +15,7 @@ enum {
 	LEAST = 240,			/* height of the points' part */
 	MARGIN = 28,
 	NAMED = 4096,			/* more points have no text of their own in the SVG */
+	NUMBERED = 64,			/* so few have their numbers beside them */
 	TEXT = 160,
 };
 
@@ -80,15 +81,17 @@ static void
 place(struct drawing *g)
 {
 	const double *y = g->m->y;
-	double least[2] = { INFINITY, INFINITY }, most[2] = { -INFINITY, -INFINITY }, inside = WIDTH - 2 * MARGIN, scale, h;
+	double least[2] = { INFINITY, INFINITY }, most[2] = { -INFINITY, -INFINITY }, around = MARGIN, scale, h;
 
 	for (int64_t i = 0; i < 2 * g->m->n; i++) {
 		least[i % 2] = fmin(least[i % 2], y[i]);
 		most[i % 2] = fmax(most[i % 2], y[i]);
 	}
+	for (int64_t i = 0; i < g->m->n; i++)
+		around = fmax(around, g->dot[i].r + 8);
 	scale = fmax(most[0] - least[0], most[1] - least[1]);
-	scale = scale > 0 ? inside / scale : 0;
-	h = fmax(scale * (most[1] - least[1]) + 2 * MARGIN, LEAST);
+	scale = scale > 0 ? (WIDTH - 2 * around) / scale : 0;
+	h = fmax(scale * (most[1] - least[1]) + 2 * around, LEAST);
 	g->h = HEAD + (int)h;
 	for (int64_t i = 0; i < g->m->n; i++) {
 		g->dot[i].x = WIDTH / 2. + scale * (y[2 * i] - (least[0] + most[0]) / 2);
@@ -108,12 +111,9 @@ start(struct drawing *g, const struct vq_codebook_map *m)
 		g->unused += m->use[i] == 0;
 	}
 	g->average = sum > 0 ? sum / (double)m->n : 1;
+	for (int64_t i = 0; i < m->n; i++)
+		g->dot[i] = (struct dot){ .r = radius(g, i), .code = i, .used = m->use == NULL || m->use[i] > 0 };
 	place(g);
-	for (int64_t i = 0; i < m->n; i++) {
-		g->dot[i].r = radius(g, i);
-		g->dot[i].code = i;
-		g->dot[i].used = m->use == NULL || m->use[i] > 0;
-	}
 	qsort(g->dot, (size_t)m->n, sizeof(*g->dot), larger_first);
 	put_texts(g);
 }
@@ -157,6 +157,12 @@ vq_codebook_image(struct vq_image *out, const struct vq_codebook_map *m)
 		if (p->r > 2.5)
 			vq_draw_disc(out, p->x, p->y, p->r + .8, white, .8);
 		vq_draw_disc(out, p->x, p->y, p->r, vq_color_of_code(p->code, m->n), .85);
+	}
+	for (int64_t i = 0; i < m->n && m->n <= NUMBERED; i++) {
+		char number[16];
+
+		snprintf(number, sizeof(number), "%d", (int)g.dot[i].code);
+		vq_draw_text(out, (int)(g.dot[i].x + g.dot[i].r) + 3, (int)g.dot[i].y - 3, number, 1, quiet);
 	}
 	draw_legend(out, &g);
 	free(g.dot);
@@ -212,6 +218,10 @@ vq_codebook_svg(struct vq_text *out, const struct vq_codebook_map *m)
 	    "fill-opacity=\".85\">\n", HEAD - 7.5, WIDTH);
 	for (int64_t i = 0; i < m->n; i++)
 		put_dot(out, &g, &g.dot[i]);
+	vq_text_add(out, "</g>\n<g font-size=\"10\" fill=\"#5b6470\">\n");
+	for (int64_t i = 0; i < m->n && m->n <= NUMBERED; i++)
+		vq_text_add(out, "<text x=\"%.1f\" y=\"%.1f\">%lld</text>\n", g.dot[i].x + g.dot[i].r + 3, g.dot[i].y + 3.5,
+		    (long long)g.dot[i].code);
 	vq_text_add(out, "</g>\n");
 	put_legend(out, &g);
 	vq_text_add(out, "</svg>\n");

@@ -120,12 +120,12 @@ draw_number(struct vq_image *out, int x, double middle, int64_t k)
 	vq_draw_text(out, x + 2 * TICK, (int)(middle - VQ_TEXT_HEIGHT * TEXT / 2. + .5), number, TEXT, white);
 }
 
-/* 1, 2 or 5 times a power of ten, so that numbers stand at least 28 pixels apart. */
+/* 1, 2 or 5 times a power of ten, so that numbers stand at least 20 pixels apart. */
 static int64_t
 number_step(int64_t codes, int64_t h)
 {
 	static const int64_t next[] = { 1, 2, 5 };
-	double least = 28. * (double)codes / (double)h;
+	double least = 20. * (double)codes / (double)h;
 
 	for (int64_t power = 1; ; power *= 10)
 		for (int i = 0; i < 3; i++)

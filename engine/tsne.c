@@ -386,16 +386,29 @@ embed_large(const float *x, int64_t n, int64_t d, const int64_t *weight, double 
 	return ok;
 }
 
-/* The middle at the origin, the farthest point at distance 1. */
+/* The middle at the origin, the farthest point at distance 1, wider than high: a map has no direction of
+ * its own. */
 static void
 normalize(double *y, int64_t n)
 {
-	double middle[2] = { 0 }, most = 0;
+	double middle[2] = { 0 }, most = 0, xx = 0, yy = 0, xy = 0;
 
 	for (int64_t i = 0; i < 2 * n; i++)
 		middle[i % 2] += y[i] / (double)n;
 	for (int64_t i = 0; i < 2 * n; i++)
 		y[i] -= middle[i % 2];
+	for (int64_t i = 0; i < n; i++) {
+		xx += y[2 * i] * y[2 * i];
+		yy += y[2 * i + 1] * y[2 * i + 1];
+		xy += y[2 * i] * y[2 * i + 1];
+	}
+	double angle = atan2(2 * xy, xx - yy) / 2, c = cos(angle), s = sin(angle);
+	for (int64_t i = 0; i < n; i++) {
+		double x = y[2 * i];
+
+		y[2 * i] = c * x + s * y[2 * i + 1];
+		y[2 * i + 1] = c * y[2 * i + 1] - s * x;
+	}
 	for (int64_t i = 0; i < n; i++)
 		most = fmax(most, hypot(y[2 * i], y[2 * i + 1]));
 	for (int64_t i = 0; i < 2 * n && most > 0; i++)

@@ -22,7 +22,8 @@ struct vq_tsne {
 };
 
 /*
- * x f32[n, d] to y[n, 2], centred, the largest distance from the middle being 1.
+ * x f32[n, d] to y[n, 2], centred, the largest distance from the middle being 1, the widest direction being
+ * that of the first axis.
  *
  * With more vectors than the limit x is first projected on its 32 principal components; those of
  * the most weight (the first, without weights) are mapped, and each other vector is put among those it

@@ -66,11 +66,16 @@ START_TEST(clusters_stay_apart)
 				outside = fmin(outside, far(y, i, j));
 		}
 	ck_assert_double_gt(outside, inside / 2);
+	double wide = 0, high = 0, across = 0;
 	for (int64_t i = 0; i < N; i++) {
+		wide += y[2 * i] * y[2 * i];
+		high += y[2 * i + 1] * y[2 * i + 1];
+		across += y[2 * i] * y[2 * i + 1];
 		most = fmax(most, hypot(y[2 * i], y[2 * i + 1]));
 		middle[0] += y[2 * i];
 		middle[1] += y[2 * i + 1];
 	}
+	ck_assert(wide >= high && fabs(across) < 1e-9 * wide);
 	ck_assert_double_eq_tol(most, 1, 1e-9);
 	ck_assert_double_eq_tol(hypot(middle[0], middle[1]), 0, 1e-9);
 	ck_assert_double_lt(t.kl_end, t.kl_start / 3);
