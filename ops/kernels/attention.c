@@ -12,31 +12,29 @@ enum { KEYS = VQ_ATTENTION_KEYS, QUERIES = VQ_ATTENTION_QUERIES, SERIAL = 1 << 1
 /* --- shared --------------------------------------------------------------- */
 
 void
-vq_attention_gather(float *to, const float *from, int64_t ld, int64_t ldto, int64_t rows, int64_t width)
+vq_attention_gather(const struct vq_panels *p, float *to, const float *from, int64_t ld, int64_t ldto,
+    int64_t rows, int64_t width)
 {
-	for (int64_t i = 0; i < rows; i++, to += ldto, from += ld) {
+	for (int64_t i = 0; i < rows; i++)
 		for (int64_t j = 0; j < width; j += LINE)
-			__builtin_prefetch(from + width + j, 0, 2);
-#pragma omp simd
-		for (int64_t j = 0; j < width; j++)
-			to[j] = from[j];
-	}
+			__builtin_prefetch(from + i * ld + width + j, 0, 2);
+	p->copy(to, ldto, from, ld, rows, width);
 }
 
 void
-vq_attention_put(const struct vq_gemm_micro *u, float *to, int64_t ld, const float *from, int64_t n,
+vq_attention_put(const struct vq_attention_tile *x, float *to, int64_t ld, const float *from, int64_t n,
     int64_t cols, bool add, float *room)
 {
+	const struct vq_gemm_micro *u = x->c->k->gemm;
+
 	for (int64_t i = 0; i < n; i += u->nr) {
 		int64_t part = vq_attention_least(n - i, u->nr);
 
 		u->pack_transposed(room, from + i * u->nr, u->nr, u->nr, (int)part);
-		for (int64_t j = 0; j < cols; j++) {
-			float *y = to + j * ld + i, *x = room + j * u->nr;
-#pragma omp simd
-			for (int64_t k = 0; k < part; k++)
-				y[k] = add ? y[k] + x[k] : x[k];
-		}
+		if (!add)
+			vq_panels(x->c->k)->copy(to + i, ld, room, u->nr, cols, part);
+		for (int64_t j = 0; add && j < cols; j++)
+			x->c->k->ew[VQ_EW_ADD](to + j * ld + i, to + j * ld + i, room + j * u->nr, NULL, 0, 0, part);
 	}
 }
 
@@ -65,12 +63,10 @@ void
 vq_attention_hide(const struct vq_attention_tile *x, float *scores, int64_t q, int64_t rows, int width)
 {
 	int64_t first = q + x->a->s - x->a->t + 1 - x->k0;	/* row of the first key that a query lacks */
+	int64_t from = first < 0 ? 0 : first;
 
-	if (!x->a->causal)
-		return;
-	for (int64_t j = first < 0 ? 0 : first; j < rows; j++)
-		for (int64_t i = 0; i < vq_attention_least(j - first + 1, width); i++)
-			scores[j * width + i] = -INFINITY;
+	if (x->a->causal && from < rows)
+		vq_panels(x->c->k)->hide(scores + from * width, from - first + 1, rows - from);
 }
 
 /* Keys side by side in [n, heads, s, t]: at once where all queries are there. */
@@ -187,12 +183,13 @@ finish(const struct forward *f, const struct vq_attention_tile *x, const struct 
 	const struct vq_panels *p = vq_panels(x->c->k);
 	int64_t at = i - x->q0, cols = vq_attention_least(x->q1 - i, p->width);
 
-	for (int64_t j = 0; j < cols; j++) {
-		f->lse[(x->b * a->heads + x->h) * a->t + i + j] = r->most[at + j] + logf(r->sum[at + j]);
-		r->factor[at + j] = 1 / r->sum[at + j];
-	}
+	for (int64_t j = at; j < at + p->width; j++)
+		r->factor[j] = 1 / r->sum[j];
+	x->c->k->ew[VQ_EW_LOG](r->sum + at, r->sum + at, NULL, NULL, 0, 0, p->width);
+	for (int64_t j = 0; j < cols; j++)
+		f->lse[(x->b * a->heads + x->h) * a->t + i + j] = r->most[at + j] + r->sum[at + j];
 	p->scale(r->y + at * a->e, r->factor + at, a->e);
-	vq_attention_put(x->c->k->gemm, f->y + vq_attention_at(x, a->t, a->e, i), a->heads * a->e, r->y + at * a->e,
+	vq_attention_put(x, f->y + vq_attention_at(x, a->t, a->e, i), a->heads * a->e, r->y + at * a->e,
 	    a->e, cols, false, r->turned);
 }
 
@@ -200,12 +197,13 @@ static void
 forward(const struct forward *f, struct vq_attention_tile *x, const struct room *r)
 {
 	const struct vq_attention *a = x->a;
-	int64_t w = vq_panels(x->c->k)->width, seen = vq_attention_seen(a, x->q1);
+	const struct vq_panels *p = vq_panels(x->c->k);
+	int64_t w = p->width, seen = vq_attention_seen(a, x->q1);
 
 	for (x->k0 = 0; x->k0 < seen; x->k0 += KEYS) {
 		x->k1 = vq_attention_least(seen, x->k0 + KEYS);
-		vq_attention_gather(r->k, f->k + vq_attention_at(x, a->s, a->d, x->k0), a->heads * a->d, a->d, x->k1 - x->k0, a->d);
-		vq_attention_gather(r->v, f->v + vq_attention_at(x, a->s, a->e, x->k0), a->heads * a->e, a->e, x->k1 - x->k0, a->e);
+		vq_attention_gather(p, r->k, f->k + vq_attention_at(x, a->s, a->d, x->k0), a->heads * a->d, a->d, x->k1 - x->k0, a->d);
+		vq_attention_gather(p, r->v, f->v + vq_attention_at(x, a->s, a->e, x->k0), a->heads * a->e, a->e, x->k1 - x->k0, a->e);
 		if (a->drop)
 			vq_attention_draw(x);
 		for (int64_t i = x->q0; i < x->q1; i += w)

@@ -15,7 +15,7 @@ enum { KEYS = VQ_ATTENTION_KEYS, QUERIES = VQ_ATTENTION_QUERIES };
 struct room {
 	float *k, *v, *dk, *dv;			/* the block, one row after the other */
 	float *w, *s;				/* [KEYS][W]: weights; gradient of the scores */
-	float *q, *g, *dq;			/* [d][W], [e][W], [d][W] */
+	float *q, *g, *y, *dq;			/* [d][W], [e][W], [e][W], [d][W] */
 	float *q_rows, *g_rows;			/* packed as operands: [W] deep */
 	float *lse, *less;			/* [W] */
 	float *turned;				/* [W][W] */
@@ -38,6 +38,7 @@ room_of(const struct vq_attention *a, float *base, int64_t *floats)
 	r.s = vq_attention_take(base, floats, keys * most);
 	r.q = vq_attention_take(base, floats, most * a->d);
 	r.g = vq_attention_take(base, floats, most * a->e);
+	r.y = vq_attention_take(base, floats, most * a->e);
 	r.dq = vq_attention_take(base, floats, most * a->d);
 	r.q_rows = vq_attention_take(base, floats, most * vq_gemm_width(a->d));
 	r.g_rows = vq_attention_take(base, floats, most * vq_gemm_width(a->e));
@@ -63,10 +64,10 @@ load(const struct vq_attention_grad *f, const struct vq_attention_tile *x, const
 	vq_gemm_pack(u, r->g, a->e, 0, g, ldg, true, a->e, cols);
 	vq_gemm_pack(u, r->q_rows, cols, 0, q, ldq, false, cols, a->d);
 	vq_gemm_pack(u, r->g_rows, cols, 0, g, ldg, false, cols, a->e);
-	for (int j = 0; j < u->nr; j++) {
+	vq_gemm_pack(u, r->y, a->e, 0, y, ldg, true, a->e, cols);
+	vq_panels(x->c->k)->dots(r->less, r->g, r->y, a->e);
+	for (int j = 0; j < u->nr; j++)
 		r->lse[j] = j < cols ? lse[j] : 0;
-		r->less[j] = j < cols ? x->c->k->dot(g + j * ldg, y + j * ldg, a->e) : 0;
-	}
 }
 
 /* The panel from query i on and the block of keys that lies in the room. */
@@ -94,7 +95,7 @@ panel(const struct vq_attention_grad *f, const struct vq_attention_tile *x, cons
 	vq_attention_product(u, r->dv, a->e, rows, a->e, r->w, w, 1, cols, r->g_rows, true);
 	vq_attention_product(u, r->dk, a->d, rows, a->d, r->s, w, 1, cols, r->q_rows, true);
 	vq_attention_product(u, r->dq, w, a->d, w, r->k, 1, a->d, rows, r->s, false);
-	vq_attention_put(u, f->dq + vq_attention_at(x, a->t, a->d, i), a->heads * a->d, r->dq, a->d, cols, x->k0 > 0,
+	vq_attention_put(x, f->dq + vq_attention_at(x, a->t, a->d, i), a->heads * a->d, r->dq, a->d, cols, x->k0 > 0,
 	    r->turned);
 }
 
@@ -103,10 +104,11 @@ static void
 block(const struct vq_attention_grad *f, struct vq_attention_tile *x, const struct room *r)
 {
 	const struct vq_attention *a = x->a;
-	int64_t w = vq_panels(x->c->k)->width, rows = x->k1 - x->k0, ldk = a->heads * a->d, ldv = a->heads * a->e;
+	const struct vq_panels *p = vq_panels(x->c->k);
+	int64_t w = p->width, rows = x->k1 - x->k0, ldk = a->heads * a->d, ldv = a->heads * a->e;
 
-	vq_attention_gather(r->k, f->k + vq_attention_at(x, a->s, a->d, x->k0), ldk, a->d, rows, a->d);
-	vq_attention_gather(r->v, f->v + vq_attention_at(x, a->s, a->e, x->k0), ldv, a->e, rows, a->e);
+	vq_attention_gather(p, r->k, f->k + vq_attention_at(x, a->s, a->d, x->k0), ldk, a->d, rows, a->d);
+	vq_attention_gather(p, r->v, f->v + vq_attention_at(x, a->s, a->e, x->k0), ldv, a->e, rows, a->e);
 	memset(r->dk, 0, (size_t)(rows * a->d) * sizeof(float));
 	memset(r->dv, 0, (size_t)(rows * a->e) * sizeof(float));
 	for (x->q0 = 0; x->q0 < a->t; x->q0 += QUERIES) {
@@ -118,8 +120,8 @@ block(const struct vq_attention_grad *f, struct vq_attention_tile *x, const stru
 		for (int64_t i = x->q0; i < x->q1; i += w)
 			panel(f, x, r, i);
 	}
-	vq_attention_gather(f->dk + vq_attention_at(x, a->s, a->d, x->k0), r->dk, a->d, ldk, rows, a->d);
-	vq_attention_gather(f->dv + vq_attention_at(x, a->s, a->e, x->k0), r->dv, a->e, ldv, rows, a->e);
+	vq_attention_gather(p, f->dk + vq_attention_at(x, a->s, a->d, x->k0), r->dk, a->d, ldk, rows, a->d);
+	vq_attention_gather(p, f->dv + vq_attention_at(x, a->s, a->e, x->k0), r->dv, a->e, ldv, rows, a->e);
 }
 
 void

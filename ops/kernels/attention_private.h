@@ -67,7 +67,8 @@ vq_attention_bits(const struct vq_attention *a)
 
 /* Copies rows of `width` floats from `from`, ld apart, to `to`, ldto apart; what lies
  * after them, the next head, is fetched meanwhile. */
-void vq_attention_gather(float *to, const float *from, int64_t ld, int64_t ldto, int64_t rows, int64_t width);
+void vq_attention_gather(const struct vq_panels *p, float *to, const float *from, int64_t ld, int64_t ldto,
+    int64_t rows, int64_t width);
 /*
  * c [m][n], rows ldc apart, (+)= a . b: row i of a begins at a + i * lda and goes on by
  * `step` for `len`; b is packed, `len` deep.
@@ -78,7 +79,7 @@ void vq_attention_product(const struct vq_gemm_micro *u, float *c, int64_t ldc, 
  * What stands in a panel [n][W] as rows: to[j * ld + i] = from[i * W + j], or added to
  * what is there, for j < cols.  room: W * NR_MAX floats.
  */
-void vq_attention_put(const struct vq_gemm_micro *u, float *to, int64_t ld, const float *from, int64_t n,
+void vq_attention_put(const struct vq_attention_tile *x, float *to, int64_t ld, const float *from, int64_t n,
     int64_t cols, bool add, float *room);
 /* Scores [rows][W] of keys from k0 on: -inf where a query of the panel from q on does not see. */
 void vq_attention_hide(const struct vq_attention_tile *x, float *scores, int64_t q, int64_t rows, int width);

@@ -23,6 +23,12 @@ struct vq_panels {
 	void (*weights)(float *x, const float *lse, float scale, int64_t n);
 	/* a = scale w (a - less), less [W] */
 	void (*grad)(float *a, const float *w, const float *less, float scale, int64_t n);
+	/* -inf in the first columns of n rows: `first` of row 0, one more of each that follows */
+	void (*hide)(float *x, int64_t first, int64_t n);
+	/* sum [W] = those of a * b down the columns */
+	void (*dots)(float *sum, const float *a, const float *b, int64_t n);
+	/* Copies n rows of `width` floats, ldto and ld apart. */
+	void (*copy)(float *to, int64_t ldto, const float *from, int64_t ld, int64_t n, int64_t width);
 	/* x *= factor [W] */
 	void (*scale)(float *x, const float *factor, int64_t n);
 };

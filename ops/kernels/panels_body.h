@@ -69,6 +69,46 @@ panel_grad(float *a, const float *w, const float *less, float scale, int64_t n)
 }
 
 static void
+panel_hide(float *x, int64_t first, int64_t n)
+{
+	for (int64_t j = 0; j < n; j++, x += W) {
+		int hidden = first + j < W ? (int)(first + j) : W;
+#pragma omp simd
+		for (int i = 0; i < W; i++)
+			x[i] = i < hidden ? -INFINITY : x[i];
+	}
+}
+
+static void
+panel_dots(float *sum, const float *a, const float *b, int64_t n)
+{
+	float s[W] = { 0 };
+
+	for (int64_t j = 0; j < n; j++, a += W, b += W) {
+#pragma omp simd
+		for (int i = 0; i < W; i++)
+			s[i] += a[i] * b[i];
+	}
+	memcpy(sum, s, sizeof(s));
+}
+
+/* Four at a time: heads are narrow. */
+static void
+panel_copy(float *to, int64_t ldto, const float *from, int64_t ld, int64_t n, int64_t width)
+{
+	for (int64_t j = 0; j < n; j++, to += ldto, from += ld) {
+		int64_t i = 0;
+
+		for (; i + LANES <= width; i += LANES)
+			*(vf *)(to + i) = *(const vf *)(from + i);
+		for (; i + 4 <= width; i += 4)
+			memcpy(to + i, from + i, 4 * sizeof(*to));
+		for (; i < width; i++)
+			to[i] = from[i];
+	}
+}
+
+static void
 panel_scale(float *x, const float *factor, int64_t n)
 {
 	for (int64_t j = 0; j < n; j++, x += W) {
@@ -81,4 +121,5 @@ panel_scale(float *x, const float *factor, int64_t n)
 const struct vq_panels PANELS = {
 	.width = W,
 	.softmax = panel_softmax, .weights = panel_weights, .grad = panel_grad, .scale = panel_scale,
+	.hide = panel_hide, .dots = panel_dots, .copy = panel_copy,
 };
