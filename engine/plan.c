@@ -253,6 +253,7 @@ fill_places(struct planner *s)
 	static const int kind[] = { [VQ_INPUT] = VQ_PLACE_INPUT, [VQ_PARAM] = VQ_PLACE_VAR,
 	    [VQ_STATE] = VQ_PLACE_VAR, [VQ_CONST] = VQ_PLACE_CONST };
 	const struct vq_graph *g = s->g;
+	bool *needed = vq_graph_needed(g);
 
 	for (vq_id v = 0; v < g->values; v++) {
 		struct vq_place *at = &s->p->place[v];
@@ -270,7 +271,10 @@ fill_places(struct planner *s)
 			at->from = b->from;
 			at->to = b->to;
 		}
+		if (g->value[v].kind == VQ_INPUT && !needed[v])
+			at->kind = VQ_PLACE_NONE;		/* it need not be given */
 	}
+	free(needed);
 }
 
 void

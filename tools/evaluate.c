@@ -239,6 +239,7 @@ run_data(struct vq_evaluate_task *k)
 
 	if (k->o->data) {
 		vq_tool_source(k->c, k->o->data, spec);
+		spec->labels = k->o->labels;
 	} else if (spec->stage) {		/* what another stage of the run left in its folder */
 		k->data.text = vq_arena_printf(&k->c->arena, "%s:%s", spec->stage, spec->split);
 		spec->source = vq_arena_printf(&k->c->arena, "%s/%s/", k->c->arg[0], spec->stage);
@@ -306,7 +307,9 @@ run(struct vq_cli *c, void *options)
 	const struct vq_evaluate_options *o = options;
 	struct vq_evaluate_task k = { .c = c, .o = o, .run = { .threads = (int)c->threads } };
 
-	if (o->against && !o->features)
+	if (o->labels && !o->data)
+		vq_help(vq_usage_error(c, "--labels wants --data FILE.npy"), "the pictures that they are the labels of");
+	else if (o->against && !o->features)
 		vq_help(vq_usage_error(c, "--against wants --features NAME"),
 		    "the value of the graph in which the distance is taken");
 	else
@@ -320,12 +323,15 @@ run(struct vq_cli *c, void *options)
 
 static const char *const features_also[] = { "feature", "embedding", NULL };
 static const char *const against_also[] = { "reference", "real", "fid", NULL };
+static const char *const labels_also[] = { "label", "classes", "targets", NULL };
 static const char *const count_also[] = { "histogram", NULL };
 
 #define AT(k, field) .kind = k, .offset = offsetof(struct vq_evaluate_options, field)
 static const struct vq_opt opts[] = {
 	{ "data", 'd', AT(VQ_O_STRING, data), "SOURCE:SPLIT",
-	    .doc = "what to evaluate on, as in mnist:test (default: the stage's)" },
+	    .doc = "what to evaluate on, as in mnist:test or x.npy (default: the stage's)" },
+	{ "labels", 0, AT(VQ_O_STRING, labels), "FILE", .also = labels_also,
+	    .doc = "the labels of --data FILE.npy (default: FILE.label.npy beside it, where there is one)" },
 	{ "num", 'n', AT(VQ_O_INT, n), "N", 1, 4e9, .doc = "only the first N samples" },
 	{ "report", 0, AT(VQ_O_LIST, report), "NAME,...", .doc = "values to tell the means of (default: the stage's)" },
 	{ "values", 0, AT(VQ_O_LIST, values), "NAME=FILE", .doc = "writes a value of every sample to FILE, npy" },

@@ -147,6 +147,43 @@ err "has no parameter hidden.weight, f32[784, 6]"
 head -c 1000 runs/guess/checkpoints/last.safetensors >cut.safetensors
 run 5 evaluate runs/guess --checkpoint cut.safetensors
 
+# Arrays: with labels, without, and what does not fit.
+images() {
+	npy "$1" '<f4' "$2" ''
+	head -c "$3" /dev/zero >>"$1"
+}
+images x.npy '(3, 28, 28, 1)' 9408
+npy y.npy '<i4' '(3,)' '\003\000\000\000\011\000\000\000\003\000\000\000'
+run 0 evaluate runs/guess --data x.npy --labels y.npy --count guess --json
+expect "three pictures" [ "$(number samples)" = 3 ]
+out '"label": ['
+out '"accuracy": '
+run 0 evaluate runs/guess --data x.npy --features features --against digits:test --count guess
+err "loss is left out: x.npy has no label"
+err "accuracy is left out"
+out "frechet_distance: "
+expect "nothing is compared with labels" sh -c '! grep -q agree .out'
+run 4 evaluate runs/guess --data x.npy
+err "x.npy has no label, and nothing that graph classify reports can be had without it"
+run 4 evaluate runs/guess --data x.npy --report loss
+err "the labels of x.npy are missing"
+run 4 evaluate runs/guess --data x.npy --labels none.npy
+err "none.npy"
+npy two.npy '<i4' '(2,)' '\003\000\000\000\011\000\000\000'
+run 4 evaluate runs/guess --data x.npy --labels two.npy
+err "two.npy"
+npy high.npy '<i4' '(3,)' '\003\000\000\000\012\000\000\000\003\000\000\000'
+run 4 evaluate runs/guess --data x.npy --labels high.npy
+err "label 10 of sample 1 of x.npy is not one that graph classify takes: 0 to 9"
+images small.npy '(3, 8, 8, 1)' 768
+run 4 evaluate runs/guess --data small.npy --labels y.npy
+err "input 'image' is f32[3, 28, 28, 1], but the data small.npy gives f32[3, 8, 8, 1]"
+run 4 evaluate runs/guess --data none.npy --labels y.npy
+err "none.npy"
+run 2 evaluate runs/guess --labels y.npy
+err "--labels wants --data"
+run 3 evaluate runs/guess --data digits:test --labels y.npy
+
 # Labels that the graph has no class for, also behind codes and in a row of tokens: never read past
 # a table, never a loss that is only wrong.
 sed 's/out: 10/out: 5/' guess.yaml >five.yaml
