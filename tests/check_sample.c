@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "engine/sample.h"
+#include "engine/stage.h"
 
 /* --- priors ----------------------------------------------------------------- */
 
@@ -193,10 +194,11 @@ shake(struct vq_vars *v)
 	}
 }
 
-/* Runs both and compares the logits of each position. */
+/* Runs both and compares the logits of each position.  tokens and labels below these
+ * are given. */
 static void
-compare(const struct vq_model *m, const struct vq_growing *how, const char *token, const char *label,
-    int64_t vocab, int64_t classes, int caches, const bool *once)
+compare(const struct vq_model *m, const struct vq_growing *how, const char *token, int64_t below, int64_t classes,
+    int caches, const bool *once)
 {
 	struct vq_diags d = { 0 };
 	struct vq_vars vars = { 0 };
@@ -226,22 +228,23 @@ compare(const struct vq_model *m, const struct vq_growing *how, const char *toke
 	struct vq_plan *step = vq_compile(inc.step, &(struct vq_compile){ .threads = 2 }, &d);
 	ck_assert_int_eq(step->copies, 0);		/* caches are written where they lie */
 	for (int64_t i = 0; i < batch * length; i++)
-		tokens[i] = (int32_t)(number((uint64_t)i + 77) % vocab);
+		tokens[i] = (int32_t)(number((uint64_t)i + 77) % below);
 	for (int64_t i = 0; i < batch; i++)
 		labels[i] = (int32_t)(number((uint64_t)i + 7) % classes);
 	vq_plan_attach(whole, &vars, NULL);
 	vq_plan_input(whole, token, tokens);
-	vq_plan_input(whole, label, labels);
+	vq_plan_input(whole, "label", labels);
 	vq_plan_run(whole, 1, 0);
 	ck_assert(vq_plan_output(whole, how->output, &all));
+	int64_t vocab = all.type->shape.dim[2];
 	if (first) {
 		vq_plan_attach(first, &vars, NULL);
-		vq_plan_input(first, label, labels);
+		vq_plan_input(first, "label", labels);
 		vq_plan_run(first, 1, 0);
 	}
 	vq_plan_attach(step, &vars, NULL);
 	vq_plan_input(step, token, now);
-	vq_plan_input(step, label, labels);
+	vq_plan_input(step, "label", labels);
 	vq_plan_input(step, "position", &at);
 	for (int64_t i = 0; i < length; i++) {
 		at = (int32_t)i;
@@ -275,11 +278,43 @@ START_TEST(test_incremental)
 	for (int64_t length = 9; length >= 1; length -= 8) {
 		struct vq_growing how = { "next", "time", length, "logits", &batch, 1 };
 		if (length == 9)
-			compare(m, &how, "token", "label", 11, 5, priors[_i].caches, &priors[_i].once);
+			compare(m, &how, "token", 11, 5, priors[_i].caches, &priors[_i].once);
 		else
-			compare(m, &how, "token", "label", 11, 5, 0, NULL);
+			compare(m, &how, "token", 11, 5, 0, NULL);
 	}
 	vq_model_free(m);
+}
+END_TEST
+
+/* Every prior that is shipped: whatever has a stage that draws samples. */
+START_TEST(test_shipped)
+{
+	DIR *dir = opendir(VQ_SRCDIR "/graphs");
+
+	ck_assert(dir != NULL);
+	for (const struct dirent *f; (f = readdir(dir)); ) {
+		struct vq_diags d = { 0 };
+		char path[500];
+		size_t n = strlen(f->d_name);
+		if (n < 5 || strcmp(f->d_name + n - 5, ".yaml") != 0)
+			continue;
+		snprintf(path, sizeof(path), VQ_SRCDIR "/graphs/%s", f->d_name);
+		struct vq_model *m = vq_model_load(path, NULL, 0, &d);
+		expect_none(&d);
+		for (int i = 0; i < vq_model_stages(m); i++) {
+			struct vq_size batch = { "batch", BATCH };
+			struct vq_sample s;
+			if (vq_stage_kind(m, i, &d) != VQ_STAGE_SAMPLE)
+				continue;
+			ck_assert_int_eq(vq_sample_read(m, i, &s, &d), 0);
+			struct vq_growing how = { s.graph, s.time, s.length, s.value, &batch, 1 };
+			int64_t below = s.codes > 0 ? s.codes : s.start;
+			compare(m, &how, s.token, below > 0 ? below : 2, s.classes > 0 ? s.classes : 1, 0, NULL);
+			vq_sample_free(&s);
+		}
+		vq_model_free(m);
+	}
+	closedir(dir);
 }
 END_TEST
 
@@ -467,6 +502,8 @@ main(void)
 	TCase *t = tcase_create("incremental");
 
 	tcase_add_loop_test(t, test_incremental, 0, VQ_COUNT(priors));
+	tcase_add_test(t, test_shipped);
+	tcase_set_timeout(t, 120);
 	tcase_add_loop_test(t, test_refused, 0, VQ_COUNT(mixers));
 	suite_add_tcase(s, t);
 	t = tcase_create("draws");
