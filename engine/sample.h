@@ -65,6 +65,8 @@ const struct vq_range *vq_sample_at(const struct vq_sample *s, const char *key);
  * reads (vq_vars_bind).  -1 after errors. */
 int vq_sample_bind(const struct vq_model *m, const struct vq_sample *s, struct vq_vars *vars, uint64_t seed,
     struct vq_diags *d);
+/* Judges the same, and gives the graph of one position; NULL after errors. */
+struct vq_graph *vq_sample_step(const struct vq_model *m, const struct vq_sample *s, int64_t batch, struct vq_diags *d);
 
 /* --- drawing --------------------------------------------------------------- */
 

@@ -379,6 +379,20 @@ vq_sample_graphs_free(struct vq_sample_graphs *g)
 	g->decode = NULL;
 }
 
+struct vq_graph *
+vq_sample_step(const struct vq_model *m, const struct vq_sample *s, int64_t batch, struct vq_diags *d)
+{
+	struct vq_sample_graphs g;
+	struct vq_graph *step = NULL;
+
+	if (vq_sample_graphs(m, s, batch, &g, d) == 0) {
+		step = g.inc.step;
+		g.inc.step = NULL;
+	}
+	vq_sample_graphs_free(&g);
+	return step;
+}
+
 int
 vq_sample_bind(const struct vq_model *m, const struct vq_sample *s, struct vq_vars *vars, uint64_t seed,
     struct vq_diags *d)

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/sample.h"
 #include "engine/stage.h"
 #include "tools/tool.h"
 
@@ -90,6 +91,21 @@ check_source(struct check *k, const struct vq_data_spec *spec)
 	vq_diags_free(&own);
 }
 
+/* One position of what a stage draws from, if its keys fit it. */
+static void
+check_samples(struct check *k, int i)
+{
+	struct vq_sample s;
+	double start = vq_now();
+
+	if (vq_sample_read(k->m, i, &s, &k->c->d) == 0) {
+		struct vq_graph *g = vq_sample_step(k->m, &s, s.batch, &k->c->d);
+		if (g)
+			add_result(k, g, s.name, "position", s.batch, vq_now() - start);
+	}
+	vq_sample_free(&s);
+}
+
 /* The training step: forward, backward and updates. */
 static void
 check_stage(struct check *k, int i)
@@ -98,7 +114,11 @@ check_stage(struct check *k, int i)
 	struct vq_graph *g;
 	double start = vq_now();
 
-	if (vq_stage_kind(k->m, i, &k->c->d) != VQ_STAGE_TRAIN)
+	int kind = vq_stage_kind(k->m, i, &k->c->d);
+
+	if (kind == VQ_STAGE_SAMPLE)
+		check_samples(k, i);
+	if (kind != VQ_STAGE_TRAIN)
 		return;
 	if (vq_train_read(k->m, i, &t, &k->c->d) == 0) {
 		int64_t batch = k->o->batch ? k->o->batch : t.data.batch;

@@ -217,8 +217,8 @@ stage_schema(void)
 	put(update, "train", json_object(), "modules whose parameters are trained (default: all)");
 	json_object_set_new(update, "optimizer", optimizer_schema());
 	json_object_set_new(update, "schedule", schedule_schema());
-	json_object_set_new(properties, "do", json_pack("{s:[s, s, s]}", "enum", "train", "encode",
-	    "evaluate"));
+	json_object_set_new(properties, "do", json_pack("{s:[s, s, s, s]}", "enum", "train", "encode",
+	    "evaluate", "sample"));
 	put(properties, "graph", type_of("string"), "one of the file's graphs");
 	json_object_set_new(properties, "updates", json_pack("{s:s, s:{s:s, s:o}}", "type", "array",
 	    "items", "type", "object", "properties", update));

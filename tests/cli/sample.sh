@@ -99,7 +99,7 @@ END
 
 run 0 run prior.yaml --name a -q -t 2
 quiet
-for file in samples.png samples.npy samples.label.npy samples-epoch-001.png samples-epoch-002.png; do
+for file in samples.png samples.npy samples.label.npy prior-samples-epoch-001.png prior-samples-epoch-002.png; do
 	expect "the run leaves $file" [ -s "runs/a/samples/$file" ]
 done
 
