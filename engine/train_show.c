@@ -188,8 +188,8 @@ check_codebook(const struct vq_graph *g, const struct vq_train *t, const struct 
 {
 	const struct vq_type *type = vq_type_at(g, value);
 
-	if (type->dtype != VQ_F32 || type->shape.rank != 2 || vq_shape_count(&type->shape) == 0)
-		return cannot(g, s, value, "no list of entries: f32[codes, dim]");
+	if (type->dtype != VQ_F32 || type->shape.rank < 2 || type->shape.rank > 3 || vq_shape_count(&type->shape) == 0)
+		return cannot(g, s, value, "no list of entries: f32[codes, dim] or f32[books, codes, dim]");
 	return 0;
 }
 
@@ -213,32 +213,51 @@ use_of(const struct vq_trainer *s, const char *book, int64_t n)
 }
 
 static int
-draw_codebook(struct vq_trainer *s, const struct vq_showing *now, const struct vq_show *shown, const char *name)
+draw_codebook(struct vq_trainer *s, const struct vq_showing *now, const float *entries, struct vq_codebook_map *m,
+    const char *what)
 {
-	struct vq_view v;
-	struct vq_image im;
+	double *y = vq_alloc_array(2 * (size_t)m->n, sizeof(*y));
 	struct vq_text svg = { 0 };
-
-	vq_plan_output(s->eval, shown->value, &v);
-	struct vq_codebook_map m = { .stage = s->t->name, .name = shown->value, .n = v.type->shape.dim[0],
-	    .d = v.type->shape.dim[1], .use = use_of(s, shown->value, v.type->shape.dim[0]) };
-	double *y = vq_alloc_array(2 * (size_t)m.n, sizeof(*y));
+	struct vq_image im;
 	int error = 0;
 
-	m.y = y;
-	if (vq_tsne(v.data, m.n, m.d, m.use, y, &m.t)) {
-		vq_codebook_svg(&svg, &m);
-		vq_codebook_image(&im, &m);
-		error = vq_run_plot_svg(s->r->run, s->t->name, name, &svg, s->d);
-		if (error == 0)
-			error = put_picture(s, now, NULL, name, &im);
-		else
-			vq_image_free(&im);
+	m->y = y;
+	if (vq_tsne(entries, m->n, m->d, m->use, y, &m->t)) {
+		vq_codebook_svg(&svg, m);
+		error = vq_run_plot_svg(s->r->run, s->t->name, what, &svg, s->d);
+		if (error == 0) {
+			vq_codebook_image(&im, m);
+			error = put_picture(s, now, NULL, what, &im);
+		}
 	} else {
-		vq_run_say(s->r->run, "%s is not drawn: an entry is not finite", shown->value);
+		vq_run_say(s->r->run, "%s is not drawn: an entry is not finite", m->name);
 	}
 	vq_text_free(&svg);
 	free(y);
+	return error;
+}
+
+/* One map, or several: of [books, codes, dim] one for each, whose codes are not counted apart. */
+static int
+draw_books(struct vq_trainer *s, const struct vq_showing *now, const char *value, const char *name)
+{
+	struct vq_view v;
+	int error = 0;
+
+	vq_plan_output(s->eval, value, &v);
+	const int64_t *dim = v.type->shape.dim;
+	bool one = v.type->shape.rank == 2;
+	for (int64_t b = 0; b < (one ? 1 : dim[0]) && error == 0; b++) {
+		int64_t n = dim[!one], d = dim[1 + !one];
+		char *title = one ? vq_strdup(value) : vq_asprintf("%s %lld", value, (long long)b);
+		char *what = one ? vq_strdup(name) : vq_asprintf("%s-%lld", name, (long long)b);
+		struct vq_codebook_map m = { .stage = s->t->name, .name = title, .n = n, .d = d,
+		    .use = one ? use_of(s, value, n) : NULL };
+
+		error = draw_codebook(s, now, (const float *)v.data + b * n * d, &m, what);
+		free(title);
+		free(what);
+	}
 	return error;
 }
 
@@ -250,7 +269,7 @@ draw_codebooks(struct vq_trainer *s, const struct vq_showing *now, const struct 
 	for (int i = 0; i < n && error == 0; i++) {
 		char *name = name_of(shown[i], n);
 
-		error = draw_codebook(s, now, shown[i], name);
+		error = draw_books(s, now, shown[i]->value, name);
 		free(name);
 	}
 	return error;

@@ -99,6 +99,7 @@ START_TEST(code_maps)
 	int32_t code[2 * 2 * 2 * 2];
 	struct vq_pictures p = { data, 2, 32, 32, 1, 0, 1 };
 	struct vq_code_maps m = { code, 2, 2, 2, 2, 16 };
+	struct vq_diags d = { 0 };
 	struct vq_image im;
 
 	for (int i = 0; i < 16; i++)
@@ -127,7 +128,9 @@ START_TEST(code_maps)
 		vq_image_free(&im);
 	}
 	m.h = m.w = 1 << 20;
-	ck_assert_int_eq(vq_draw_codes(&im, NULL, &m, &(struct vq_diags){ 0 }), -1);
+	ck_assert_int_eq(vq_draw_codes(&im, NULL, &m, &d), -1);
+	ck_assert_int_eq(vq_diags_status(&d), VQ_FAILED);
+	vq_diags_free(&d);
 }
 END_TEST
 

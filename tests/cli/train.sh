@@ -32,6 +32,14 @@ expect "the same seed gives the same bits" cmp -s .out a.hash
 run 0 dump runs/a
 out "graph autoencode"
 
+# What is shown: several rows, a map of the codebook, the use of the codes; TensorBoard's files.
+run 0 run tiny.yaml --name shown -q 'stages.tok.show={reconstructions: [recon, image], codebook: vq.table}'
+for file in samples/tok-reconstructions-step-000004.png samples/tok-reconstructions.gif plots/tok-codebook.svg \
+	plots/tok-codebook.png plots/tok-codes.svg tensorboard/tok-train/events.out.tfevents.vqgraph; do
+	expect "$file" [ -s "runs/shown/$file" ]
+done
+expect "as many circles as codes" [ "$(grep -c '<title>code' runs/shown/plots/tok-codebook.svg)" -eq 8 ]
+
 run 0 encode runs/a --data digits:test -n 20 --out codes.npy
 err "codes.npy, i32[20]"
 run 0 decode runs/a codes.npy --out decoded.npy
