@@ -640,6 +640,21 @@ class Source:
                             f"alpha=-2).argmin(1).view({tuple(self.shape(n.outs[0]))})")
         self.say(f"del t{n.index}")
 
+    def op_kmeans(self, n):
+        x, table, done = (self.as_graph(i) for i in n.ins)
+        y, (codes, d) = n.outs[0], self.shape(n.ins[1])
+        if self.given:
+            self.drawn.append((n.path, y, None))
+            self.put(y, f'given["{n.path}"]')
+            return
+        self.put(y, f"{table}.detach()")
+        self.say(f"if {done} == 0:")
+        self.say(f"    rows = {x}.detach().reshape(-1, {d})")
+        self.say(f"    for _ in range({n.p['iterations']}):")
+        self.say(f"        near = torch.addmm(v{y}.square().sum(1), rows, v{y}.t(), alpha=-2).argmin(1)")
+        self.say(f"        uses = torch.bincount(near, minlength={codes})[:, None]")
+        self.say(f"        v{y} = torch.where(uses > 0, torch.zeros_like(v{y}).index_add(0, near, rows) / uses, v{y})")
+
     def op_lookup(self, n):
         table, index = (self.as_graph(i) for i in n.ins)
         self.put(n.outs[0], f"F.embedding({index}, {table})" if self.rank(n.ins[0]) == 2 else f"{table}[{index}]")

@@ -166,9 +166,11 @@ if "$PYTHON" -c 'import numpy' 2>/dev/null; then
 	expect "the systems are what PyTorch has" "$PYTHON" -B "$src/tests/oracle/systems.py" --vqgraph "$vqgraph" >&2
 fi
 
-# The models that are shipped, the small ones.
-bench 0 --check --python "$PYTHON" --batch 4 "$src/graphs/mlp_mnist.yaml" "$src/graphs/vqvae_mnist.yaml"
+# The models that are shipped, all of them, each stage that trains.
+bench 0 --check --python "$PYTHON" --batch 2 "$src"/graphs/*.yaml
 out "vqvae_mnist.yaml, vqvae"
+out "prior_mnist.yaml, prior"
+out "vqvae_transformer.yaml, prior"
 
 # And times: that the machinery works, not what they are.
 bench 0 --python "$PYTHON" --rounds 1 --steps 1 --warmup 0 --batch 2 ops.yaml --out times.json
