@@ -10,6 +10,7 @@ Forms: an image value has two names, v<id> as the graph has it, [n, h, w, c], an
 memory seen as [n, c, h, w]. Each op takes the form it wants.
 """
 import json
+import math
 import re
 
 # How the parameters of a graph are kept: as axes of the graph's array, in order.
@@ -654,6 +655,55 @@ class Source:
         self.say(f"        near = torch.addmm(v{y}.square().sum(1), rows, v{y}.t(), alpha=-2).argmin(1)")
         self.say(f"        uses = torch.bincount(near, minlength={codes})[:, None]")
         self.say(f"        v{y} = torch.where(uses > 0, torch.zeros_like(v{y}).index_add(0, near, rows) / uses, v{y})")
+
+    def op_nearest_books(self, n):
+        x, (books, _, d), k = self.as_graph(n.ins[0]), self.shape(n.ins[1]), n.index
+        lead, codes, rests = tuple(self.shape(n.outs[0])[:-1]), [], []
+        self.say(f"t{k} = {self.as_graph(n.ins[1])}.detach()")
+        for b in range(books):
+            if n.p["residual"]:
+                self.say(f"r{k}_{b} = " + (f"r{k}_{b - 1} - F.embedding(i{k}_{b - 1}, t{k}[{b - 1}])" if b else x))
+            else:
+                self.say(f"r{k}_{b} = {x}[..., {b * d}:{b * d + d}]")
+            self.say(f"i{k}_{b} = (r{k}_{b}.detach().reshape(-1, 1, {d}) - t{k}[{b}]).square().sum(-1).argmin(1).view({lead})")
+            codes.append(f"i{k}_{b}")
+            rests.append(f"r{k}_{b}")
+        self.put(n.outs[0], f"torch.stack(({', '.join(codes)},), -1)")
+        self.put(n.outs[1], f"torch.stack(({', '.join(rests)},), -2)")
+
+    # --- codes of levels and signs -------------------------------------------
+
+    def op_fsq_bound(self, n):
+        x, levels = self.as_graph(n.ins[0]), n.p["levels"]
+        half = [(l - 1) * (1 - 1e-3) / 2 for l in levels]
+        offset = [0 if l % 2 else 0.5 for l in levels]
+        shift = [math.tan(o / h) for o, h in zip(offset, half)]
+        rows = [f"torch.tensor({v}, dtype=dtype)" for v in (shift, half, offset, [l // 2 for l in levels])]
+        self.put(n.outs[0], "(({} + {}).tanh() * {} - {}) / {}".format(x, *rows))
+
+    def _basis(self, levels):
+        return [math.prod(levels[:i]) for i in range(len(levels))]
+
+    def op_fsq_code(self, n):
+        x, levels = self.as_graph(n.ins[0]), n.p["levels"]
+        width = f"torch.tensor({[l // 2 for l in levels]})"
+        self.put(n.outs[0], f"((({x}.detach() * {width}).round().long() + {width}) * torch.tensor({self._basis(levels)})).sum(-1)")
+
+    def op_fsq_lookup(self, n):
+        levels = n.p["levels"]
+        width = f"torch.tensor({[l // 2 for l in levels]})"
+        self.put(n.outs[0], f"(({self.as_graph(n.ins[0])}.unsqueeze(-1) // torch.tensor({self._basis(levels)}) % "
+                            f"torch.tensor({levels}) - {width}) / {width}).to(dtype)")
+
+    def op_sign_code(self, n):
+        self.put(n.outs[0], f"(({self.as_graph(n.ins[0])} > 0) * 2 ** torch.arange({self.shape(n.ins[0])[-1]})).sum(-1)")
+
+    def op_sign_lookup(self, n):
+        self.put(n.outs[0], f"({self.as_graph(n.ins[0])}.unsqueeze(-1) // 2 ** torch.arange({n.p['dim']}) % 2 * 2 - 1)"
+                            ".to(dtype)")
+
+    def op_reshape_like(self, n):
+        self.op_reshape(n)
 
     def op_lookup(self, n):
         table, index = (self.as_graph(i) for i in n.ins)

@@ -161,6 +161,69 @@ END
 bench 0 --check --python "$PYTHON" tokens.yaml
 out "59 of 59 hold, within 0.0001"
 
+# Every quantizer, with what it keeps after a step.
+cat >quantizers.yaml <<'END'
+vqgraph: 1
+use: [lib/nn, lib/vq]
+modules:
+  enc: {conv: {out: 4, kernel: 4, stride: 4}}
+  a: {codebook: {codes: 9, dim: 4, cosine: true, rotate: true}}
+  b: {ema_codebook: {codes: 9, dim: 4, kmeans: 3, rotate: true}}
+  c: {ema_codebook: {codes: 9, dim: 4, debias: false, start: false, restart: 0, decay: 0.5}}
+  d: {codebooks: {books: 2, codes: 9, dim: 2}}
+  e: {codebooks: {books: 3, codes: 9, dim: 4, residual: true}}
+  f: {projected_codebook: {codes: 9, dim: 3}}
+  g: {gumbel_codebook: {codes: 9, dim: 4}}
+  h: {fsq: {levels: [5, 4, 3, 2]}}
+  i: {lfq: {dim: 4, temperature: 1}}
+  dec: {convt: {out: 1, kernel: 4, stride: 4}}
+graphs:
+  all:
+    in:
+      image: f32[batch, 28, 28, 1]
+    steps:
+      - {enc: {}, as: z}
+      - {a: {z: z}, as: a}
+      - {b: {z: z}, as: b}
+      - {c: {z: z}, as: c}
+      - {d: {z: z}, as: d}
+      - {e: {z: z}, as: e}
+      - {f: {z: z}, as: f}
+      - {g: {z: z}, as: g}
+      - {h: {z: z}, as: h}
+      - {i: {z: z}, as: i}
+      - {add: {a: a.quantized, b: b.quantized}}
+      - {add: {b: c.quantized}}
+      - {add: {b: d.quantized}}
+      - {add: {b: e.quantized}}
+      - {add: {b: f.quantized}}
+      - {add: {b: g.quantized}}
+      - {add: {b: h.quantized}}
+      - {add: {b: i.quantized}}
+      - dec
+      - {mse: {b: image}}
+      - {add: {b: a.loss}}
+      - {add: {b: b.loss}}
+      - {add: {b: c.loss}}
+      - {add: {b: d.loss}}
+      - {add: {b: e.loss}}
+      - {add: {b: f.loss}}
+      - {add: {b: g.loss}}
+      - {add: {b: h.loss}}
+      - {add: {b: i.loss}, as: loss}
+    out: [loss, a.quantized, b.quantized, e.quantized, f.quantized, g.quantized, h.quantized, i.quantized]
+stages:
+  s:
+    do: train
+    graph: all
+    updates: [{minimize: loss, optimizer: {adam: {lr: 1e-3}}}]
+    data: {source: mnist, split: train, batch: 4}
+    epochs: 1
+END
+bench 0 --check --python "$PYTHON" --out quantizers.json quantizers.yaml
+out "hold, within 0.0001"
+expect "what is kept is compared" grep -q '"what": "e.book afterwards"' quantizers.json
+
 # The systems, written by hand.
 if "$PYTHON" -c 'import numpy' 2>/dev/null; then
 	expect "the systems are what PyTorch has" "$PYTHON" -B "$src/tests/oracle/systems.py" --vqgraph "$vqgraph" >&2
