@@ -68,8 +68,8 @@ put_texts(struct drawing *g)
 
 	snprintf(g->title, TEXT, "%s, %lld codes of %lld", m->name, n, (long long)m->d);
 	if (m->n > m->t.exact)
-		snprintf(g->sub, TEXT, "%s: t-SNE of the %lld most used, the others put among them; perplexity %.0f, KL %.2f",
-		    m->stage, (long long)m->t.exact, m->t.perplexity, m->t.kl_end);
+		snprintf(g->sub, TEXT, "%s: t-SNE of the %lld most used, the others put among them; "
+		    "perplexity %.0f, KL %.2f", m->stage, (long long)m->t.exact, m->t.perplexity, m->t.kl_end);
 	else
 		snprintf(g->sub, TEXT, "%s: t-SNE, perplexity %.0f, KL %.2f", m->stage, m->t.perplexity, m->t.kl_end);
 	snprintf(g->many, TEXT, "average: %.0f uses", g->average);
@@ -201,7 +201,8 @@ put_legend(struct vq_text *t, const struct drawing *g)
 	    "<text x=\"%d\" y=\"28\" fill=\"#5b6470\">%s</text>\n", x, g->unit, x + 14, g->many);
 	if (g->unused > 0)
 		vq_text_add(t, "<circle cx=\"%d\" cy=\"44\" r=\"%.1f\" class=\"unused\"/>"
-		    "<text x=\"%d\" y=\"48\" fill=\"#5b6470\">%s</text>\n", x, fmax(g->unit * .6, 1.5), x + 14, g->none);
+		    "<text x=\"%d\" y=\"48\" fill=\"#5b6470\">%s</text>\n", x, fmax(g->unit * .6, 1.5), x + 14,
+		    g->none);
 	vq_text_add(t, "</g>\n");
 }
 
@@ -220,8 +221,8 @@ vq_codebook_svg(struct vq_text *out, const struct vq_codebook_map *m)
 		put_dot(out, &g, &g.dot[i]);
 	vq_text_add(out, "</g>\n<g font-size=\"10\" fill=\"#5b6470\">\n");
 	for (int64_t i = 0; i < m->n && m->n <= NUMBERED; i++)
-		vq_text_add(out, "<text x=\"%.1f\" y=\"%.1f\">%lld</text>\n", g.dot[i].x + g.dot[i].r + 3, g.dot[i].y + 3.5,
-		    (long long)g.dot[i].code);
+		vq_text_add(out, "<text x=\"%.1f\" y=\"%.1f\">%lld</text>\n", g.dot[i].x + g.dot[i].r + 3,
+		    g.dot[i].y + 3.5, (long long)g.dot[i].code);
 	vq_text_add(out, "</g>\n");
 	put_legend(out, &g);
 	vq_text_add(out, "</svg>\n");

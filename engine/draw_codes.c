@@ -16,7 +16,7 @@ enum {
 	UNIT_GAP = 10,			/* between those of one picture and the next, and around */
 	TILE = 96,			/* small pictures are enlarged to this side at least */
 	ACROSS = 720, DOWN = 420,	/* about what is filled */
-	BAR = 16, BAR_GAP = 14, TICK = 4, TEXT = 2,
+	BAR = 16, BAR_GAP = 4, TICK = 4, TEXT = 2,
 	BACKGROUND = 96,
 	SEPARATE = 24,			/* so few codes have a number each */
 	LOG_RATIO = 30,			/* of the largest use to the least; above it a linear axis shows little */
@@ -29,6 +29,7 @@ struct layout {
 	int64_t parts;			/* of one picture: itself and its maps */
 	int64_t unit_w, unit_h;		/* with the gap */
 	int64_t columns, rows, n;
+	int64_t bar;			/* its left end */
 	int64_t w, h;
 };
 
@@ -72,7 +73,8 @@ make_layout(struct layout *l, const struct vq_pictures *p, const struct vq_code_
 	l->columns = at_least_one((ACROSS + l->unit_w / 2) / l->unit_w, l->n);
 	l->rows = at_least_one((DOWN + l->unit_h / 2) / l->unit_h, (l->n - 1) / l->columns + 1);
 	l->n = l->n < l->rows * l->columns ? l->n : l->rows * l->columns;
-	l->w = UNIT_GAP + l->columns * l->unit_w + BAR_GAP - UNIT_GAP + BAR + 2 * TICK + number_width(m->codes) + UNIT_GAP;
+	l->bar = UNIT_GAP + l->columns * l->unit_w + BAR_GAP;
+	l->w = l->bar + BAR + 2 * TICK + number_width(m->codes) + UNIT_GAP;
 	l->h = UNIT_GAP + l->rows * l->unit_h;
 	if (l->w <= VQ_IMAGE_SIDE_MAX && l->h <= VQ_IMAGE_SIDE_MAX)
 		return 0;
@@ -85,8 +87,8 @@ too_large:
 
 /* Map k of picture i: each place a rectangle of the tile at (x, y). */
 static void
-draw_map(struct vq_image *out, const struct layout *l, const struct vq_code_maps *m, int64_t i, int64_t k, int64_t x,
-    int64_t y)
+draw_map(struct vq_image *out, const struct layout *l, const struct vq_code_maps *m, int64_t i, int64_t k,
+    int64_t x, int64_t y)
 {
 	for (int64_t r = 0; r < m->h; r++)
 		for (int64_t c = 0; c < m->w; c++) {
@@ -100,7 +102,8 @@ draw_map(struct vq_image *out, const struct layout *l, const struct vq_code_maps
 }
 
 static void
-draw_picture(struct vq_image *out, const struct layout *l, const struct vq_pictures *p, int64_t i, int64_t x, int64_t y)
+draw_picture(struct vq_image *out, const struct layout *l, const struct vq_pictures *p, int64_t i, int64_t x,
+    int64_t y)
 {
 	for (int64_t r = 0; r < p->h; r++)
 		for (int64_t c = 0; c < p->w; c++)
@@ -175,8 +178,7 @@ vq_draw_codes(struct vq_image *out, const struct vq_pictures *p, const struct vq
 		for (int64_t k = 0; k < m->maps; k++)
 			draw_map(out, &l, m, i, k, x + (k + (p != NULL)) * (l.tile_w + GAP), y);
 	}
-	draw_bar(out, (int)(UNIT_GAP + l.columns * l.unit_w + BAR_GAP - UNIT_GAP), UNIT_GAP, (int)(l.h - 2 * UNIT_GAP),
-	    m->codes);
+	draw_bar(out, (int)l.bar, UNIT_GAP, (int)(l.h - 2 * UNIT_GAP), m->codes);
 	return 0;
 }
 
@@ -191,7 +193,7 @@ descending(const void *a, const void *b)
 }
 
 /* Steps from left to right over the n used codes, each as wide as one; of those that fall on one column of
- * pixels only the first and the last.  The area below is filled. */
+ * pixels only the first.  The area below is filled. */
 static void
 put_steps(struct vq_text *t, const struct vq_axes *a, const int64_t *sorted, int64_t n)
 {
@@ -200,11 +202,14 @@ put_steps(struct vq_text *t, const struct vq_axes *a, const int64_t *sorted, int
 	int bottom = VQ_PLOT_HEIGHT - VQ_PLOT_BOTTOM;
 
 	for (int k = 0; k < 2; k++) {
-		vq_text_add(t, "<path %s d=\"M%.1f %d", style[k], vq_axes_x(a, 0), bottom);
-		for (int64_t i = 0, next; i < n; i = next) {
-			double x = vq_axes_x(a, (double)i);
+		int64_t next;
 
-			for (next = i + 1; next < n && (sorted[next] == sorted[i] || vq_axes_x(a, (double)next) < x + 1); )
+		vq_text_add(t, "<path %s d=\"M%.1f %d", style[k], vq_axes_x(a, 0), bottom);
+		for (int64_t i = 0; i < n; i = next) {
+			double column = vq_axes_x(a, (double)i) + 1;
+
+			next = i + 1;
+			while (next < n && (sorted[next] == sorted[i] || vq_axes_x(a, (double)next) < column))
 				next++;
 			vq_text_add(t, "V%.1fH%.1f", vq_axes_y(a, (double)sorted[i]), vq_axes_x(a, (double)next));
 		}
@@ -220,8 +225,8 @@ put_average(struct vq_text *t, const struct vq_axes *a, double average)
 
 	vq_text_add(t, "<path d=\"M%d %.1fH%d\" stroke=\"#d9542b\" stroke-dasharray=\"5 4\"/>\n", VQ_PLOT_LEFT, y,
 	    VQ_PLOT_WIDTH - VQ_PLOT_RIGHT);
-	vq_text_add(t, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\" font-size=\"11\" fill=\"#d9542b\">average %.4g</text>\n",
-	    VQ_PLOT_WIDTH - VQ_PLOT_RIGHT - 4, y - 5, average);
+	vq_text_add(t, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\" font-size=\"11\" fill=\"#d9542b\">"
+	    "average %.4g</text>\n", VQ_PLOT_WIDTH - VQ_PLOT_RIGHT - 4, y - 5, average);
 }
 
 bool

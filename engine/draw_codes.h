@@ -17,7 +17,8 @@ struct vq_code_maps {
  * The first pictures (NULL: none) each beside its map, a colour for each code (vq_color_of_code),
  * with a bar that says which code a colour is.  As many as fill about a screen.
  */
-int vq_draw_codes(struct vq_image *out, const struct vq_pictures *p, const struct vq_code_maps *m, struct vq_diags *d);
+int vq_draw_codes(struct vq_image *out, const struct vq_pictures *p, const struct vq_code_maps *m,
+    struct vq_diags *d);
 
 /*
  * The use of n codes as an SVG, sorted: how often (on a logarithmic axis where the range is large) over

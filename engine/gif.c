@@ -317,7 +317,8 @@ vq_gif_write(const char *path, const struct vq_image *frame, const int *delay_ms
 
 	vq_assert(n > 0);
 	for (int f = 1; f < n; f++)
-		vq_assert(frame[f].w == frame[0].w && frame[f].h == frame[0].h && frame[f].channels == frame[0].channels);
+		vq_assert(frame[f].w == frame[0].w && frame[f].h == frame[0].h &&
+		    frame[f].channels == frame[0].channels);
 	make_palette(&p, frame, n);
 	while (1 << bits < p.n)
 		bits++;
@@ -337,10 +338,11 @@ vq_gif_write(const char *path, const struct vq_image *frame, const int *delay_ms
 	if (gif && EGifCloseFile(gif, ok ? &error : NULL) != GIF_OK)
 		ok = false;
 	GifFreeMapObject(map);
+	const char *why = GifErrorString(error);
 	if (ok)
 		rc = vq_file_write(path, file.s, file.len, d);
 	else
-		vq_error(d, VQ_FAILED, NULL, "%s: giflib cannot write it: %s", path, GifErrorString(error) ? GifErrorString(error) : "?");
+		vq_error(d, VQ_FAILED, NULL, "%s: giflib cannot write it: %s", path, why ? why : "no reason is given");
 	free_palette(&p);
 	vq_text_free(&file);
 	return rc;

@@ -205,7 +205,8 @@ vq_image_pairs(struct vq_image *out, const struct vq_pictures *originals, const 
 void
 vq_image_new(struct vq_image *im, int w, int h, int channels, uint8_t value)
 {
-	vq_assert(w > 0 && h > 0 && w <= VQ_IMAGE_SIDE_MAX && h <= VQ_IMAGE_SIDE_MAX && (channels == 1 || channels == 3));
+	vq_assert(w > 0 && h > 0 && w <= VQ_IMAGE_SIDE_MAX && h <= VQ_IMAGE_SIDE_MAX);
+	vq_assert(channels == 1 || channels == 3);
 	*im = (struct vq_image){ w, h, channels, vq_alloc_array((size_t)w * (size_t)h, (size_t)channels) };
 	memset(im->pixel, value, (size_t)w * (size_t)h * (size_t)channels);
 }

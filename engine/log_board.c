@@ -72,7 +72,9 @@ vq_run_picture(struct vq_run *r, const struct vq_shown *shown, const struct vq_i
 		char *folder = folder_of(r, shown->stage, shown->split);
 
 		s.png = png;
-		rc = vq_file_write(path, png, s.bytes, d) < 0 || vq_events_add(folder, shown->step, &s, 1, d) < 0 ? -1 : 0;
+		rc = vq_file_write(path, png, s.bytes, d);
+		if (rc == 0)
+			rc = vq_events_add(folder, shown->step, &s, 1, d);
 		free(folder);
 		free(path);
 		free(name);
@@ -105,13 +107,13 @@ vq_board_rewind(const struct vq_run *r, const char *const *stages, int nstages, 
 	char *path = vq_run_path(r, "tensorboard");
 	DIR *dir = opendir(path);
 	struct dirent *e;
-	int rc = 0;
+	int last = stage < nstages ? stage : nstages - 1, rc = 0;
 
 	while (dir && rc == 0 && (e = readdir(dir)) != NULL) {
 		if (e->d_name[0] == '.')
 			continue;
 		char *folder = vq_asprintf("%s/%s", path, e->d_name);
-		rc = vq_events_rewind(folder, last_step(e->d_name, stages, stage < nstages ? stage : nstages - 1, step), d);
+		rc = vq_events_rewind(folder, last_step(e->d_name, stages, last, step), d);
 		free(folder);
 	}
 	if (dir)

@@ -98,7 +98,8 @@ read_frame(const struct vq_run *r, const char *name, const struct moment *at, st
 		halve(&im);
 	vq_image_new(out, im.w, im.h + CAPTION, im.channels, CAPTION_LEVEL);
 	memcpy(out->pixel, im.pixel, (size_t)im.w * (size_t)im.h * (size_t)im.channels);
-	vq_draw_text(out, 8, im.h + (CAPTION - 2 * VQ_TEXT_HEIGHT) / 2, at->caption, 2, (struct vq_rgb){ 255, 255, 255 });
+	vq_draw_text(out, 8, im.h + (CAPTION - 2 * VQ_TEXT_HEIGHT) / 2, at->caption, 2,
+	    (struct vq_rgb){ 255, 255, 255 });
 	vq_image_free(&im);
 	return true;
 }

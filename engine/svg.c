@@ -55,7 +55,8 @@ vq_axes_y(const struct vq_axes *a, double y)
 {
 	if (a->log)
 		y = log10(y);
-	return VQ_PLOT_HEIGHT - VQ_PLOT_BOTTOM - (y - a->y0) / (a->y1 - a->y0) * (VQ_PLOT_HEIGHT - VQ_PLOT_TOP - VQ_PLOT_BOTTOM);
+	return VQ_PLOT_HEIGHT - VQ_PLOT_BOTTOM -
+	    (y - a->y0) / (a->y1 - a->y0) * (VQ_PLOT_HEIGHT - VQ_PLOT_TOP - VQ_PLOT_BOTTOM);
 }
 
 void

@@ -52,7 +52,8 @@ name_of(const struct vq_show *s, int n)
 
 /* One picture of this moment, and the film of all so far; without a label one of the plots. */
 static int
-put_picture(struct vq_trainer *s, const struct vq_showing *now, const char *label, const char *what, struct vq_image *im)
+put_picture(struct vq_trainer *s, const struct vq_showing *now, const char *label, const char *what,
+    struct vq_image *im)
 {
 	struct vq_shown shown = { .stage = s->t->name, .split = s->t->validate.source ? "val" : "train", .what = what,
 	    .label = label, .step = s->step };
@@ -84,8 +85,8 @@ check_reconstructions(const struct vq_graph *g, const struct vq_train *t, const 
 	const struct vq_type *type = vq_type_at(g, value);
 
 	if (image == VQ_NONE || g->value[image].kind != VQ_INPUT) {
-		vq_error(g->diags, VQ_CONFIG, &s->at, "show: reconstructions: graph %s has no input `image` to be drawn above %s",
-		    g->name, s->value);
+		vq_error(g->diags, VQ_CONFIG, &s->at, "show: reconstructions: graph %s has no input `image` to be drawn "
+		    "above %s", g->name, s->value);
 		return -1;
 	}
 	if (type->shape.rank != 4 || !vq_type_equal(type, vq_type_at(g, image)) || type->dtype != VQ_F32)
@@ -132,8 +133,8 @@ check_codes(const struct vq_graph *g, const struct vq_train *t, const struct vq_
 	if (type->dtype != VQ_I32 || type->shape.rank < 2 || type->shape.rank > 4 || vq_shape_count(&type->shape) == 0)
 		return cannot(g, s, value, "no codes of a picture: i32[n, h, w]");
 	if (codes_of(t, s->value) == NULL) {
-		struct vq_diag *e = vq_error(g->diags, VQ_CONFIG, &s->at, "show: codes: how many codes %s has is not known",
-		    s->value);
+		struct vq_diag *e = vq_error(g->diags, VQ_CONFIG, &s->at,
+		    "show: codes: how many codes %s has is not known", s->value);
 		vq_help(e, "say it in the stage, as in codes: {%s: 512}", s->value);
 		return -1;
 	}
@@ -297,14 +298,14 @@ draw_samples(struct vq_trainer *s, const struct vq_showing *now, const struct vq
 /* --- all ------------------------------------------------------------------------- */
 
 const struct vq_show_kind vq_show_kinds[] = {
-	{ "reconstructions", "a value of the size of `image`, or a list of them, drawn under the originals", VQ_SHOWN_OFTEN,
-	    check_reconstructions, draw_reconstructions },
-	{ "codes", "a value that holds codes, or a list of them, drawn as colours beside the originals", VQ_SHOWN_OFTEN,
-	    check_codes, draw_code_maps },
-	{ "samples", "a stage with `do: sample`, or a list of them, drawn after each epoch", VQ_SHOWN_BY_EPOCH,
-	    NULL, draw_samples },
-	{ "codebook", "the entries of a codebook, or a list of them, as points on a plane after the last step", VQ_SHOWN_AT_END,
-	    check_codebook, draw_codebooks },
+	{ "reconstructions", "a value of the size of `image`, or a list of them, drawn under the originals",
+	    VQ_SHOWN_OFTEN, check_reconstructions, draw_reconstructions },
+	{ "codes", "a value that holds codes, or a list of them, drawn as colours beside the originals",
+	    VQ_SHOWN_OFTEN, check_codes, draw_code_maps },
+	{ "samples", "a stage with `do: sample`, or a list of them, drawn after each epoch",
+	    VQ_SHOWN_BY_EPOCH, NULL, draw_samples },
+	{ "codebook", "the entries of a codebook, or a list of them, as points on a plane after the last step",
+	    VQ_SHOWN_AT_END, check_codebook, draw_codebooks },
 	{ 0 }
 };
 

@@ -121,7 +121,10 @@ affinities(double *p, int64_t n, int64_t self, double perplexity, double *row)
 		else
 			most = beta;
 		double next = beta * (1 + off / fmax(variance, 1e-3));
-		beta = next > least && next < most && next < 4 * beta ? next : isinf(most) ? 2 * beta : (least + most) / 2;
+		if (next > least && next < most && next < 4 * beta)
+			beta = next;
+		else
+			beta = isinf(most) ? 2 * beta : (least + most) / 2;
 		if (!(beta < 1e100))
 			break;		/* as many at one place as the perplexity wants neighbours */
 	}
@@ -184,7 +187,8 @@ forces(struct map *m)
 
 #pragma omp simd reduction(+ : sum, ax, ay, rx, ry)
 		for (int64_t j = 0; j < n; j++) {
-			float dx = x - xs[j], dy = y - ys[j], k = 1 / (1 + dx * dx + dy * dy), pk = p[j] * k, kk = k * k;
+			float dx = x - xs[j], dy = y - ys[j], k = 1 / (1 + dx * dx + dy * dy);
+			float pk = p[j] * k, kk = k * k;
 
 			sum += k;
 			ax += pk * dx;
@@ -262,10 +266,10 @@ start(struct map *m, const float *x, int64_t d)
 		spread += (double)two[2 * i] * (double)two[2 * i];
 	spread = sqrt(spread / (double)m->n);
 	for (int64_t i = 0; i < m->n && ok; i++) {
-		double scale = spread > 0 ? first_spread / spread : 0;
+		double scale = spread > 0 ? first_spread / spread : 0, apart = 1e-2 * first_spread;
 
-		m->x[i] = (float)(two[2 * i] * scale + 1e-2 * first_spread * vq_rng_normal(&key, 2 * (uint64_t)i));
-		m->y[i] = (float)(two[2 * i + 1] * scale + 1e-2 * first_spread * vq_rng_normal(&key, 2 * (uint64_t)i + 1));
+		m->x[i] = (float)(two[2 * i] * scale + apart * vq_rng_normal(&key, 2 * (uint64_t)i));
+		m->y[i] = (float)(two[2 * i + 1] * scale + apart * vq_rng_normal(&key, 2 * (uint64_t)i + 1));
 	}
 	free(two);
 	return ok;
@@ -334,8 +338,8 @@ by_weight(const void *a, const void *b)
 
 /* Every vector that has no place yet comes between the mapped ones: at their mean by affinity. */
 static void
-put_among(const float *x, int64_t d, const float *mapped, const double *place, int64_t exact, const struct rank *others,
-    int64_t n, double *y)
+put_among(const float *x, int64_t d, const float *mapped, const double *place, int64_t exact,
+    const struct rank *others, int64_t n, double *y)
 {
 	double perplexity = fmin(among, (double)exact);
 
