@@ -85,10 +85,15 @@ jpeg_fails(struct vq_decoder *k, char why[VQ_WHY])
 static int
 jpeg_head(struct vq_decoder *k, const void *bytes, size_t n, struct vq_picture *p, char why[VQ_WHY])
 {
-	int w, h, subsampling, space;
+	int w = 0, h = 0, subsampling = 0, space = 0;
 
 	if (tjDecompressHeader3(k->jpeg, bytes, n, &w, &h, &subsampling, &space) < 0)
 		return jpeg_fails(k, why);
+	/* Tables alone are a valid stream, and nothing was set. */
+	if (w < 1 || h < 1) {
+		snprintf(why, VQ_WHY, "JPEG: holds no picture");
+		return -1;
+	}
 	if (space == TJCS_CMYK || space == TJCS_YCCK) {
 		snprintf(why, VQ_WHY, "is a JPEG of four inks (CMYK): save it as RGB");
 		return -1;

@@ -326,6 +326,16 @@ START_TEST(what_is_no_picture)
 	ck_assert_int_lt(vq_picture_decode(k, bytes, n, &p, why), 0);
 	ck_assert_ptr_nonnull(strstr(why, "CMYK"));
 	free(bytes);
+	/* Tables of a JPEG without a picture behind them. */
+	ck_assert_int_lt(vq_picture_decode(k, "\xff\xd8\xff\xd9", 4, &p, why), 0);
+	bytes = fixture("rgb.jpg", &n);
+	for (size_t i = 0; i + 1 < n; i++)
+		if ((uint8_t)bytes[i] == 0xff && (uint8_t)bytes[i + 1] == 0xc0) {
+			bytes[i + 1] = (char)0xd9;
+			ck_assert_int_lt(vq_picture_decode(k, bytes, i + 2, &p, why), 0);
+		}
+	ck_assert_str_eq(why, "JPEG: holds no picture");
+	free(bytes);
 	/* A header of sizes that no memory holds: refused from the header. */
 	bytes = fixture("rgb.png", &n);
 	memcpy(bytes + 16, "\x7f\xff\xff\xff\x7f\xff\xff\xff\x08\x02\0\0\0", 13);
