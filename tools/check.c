@@ -130,6 +130,9 @@ check_stage(struct check *k, int i)
 		g = vq_train_graph(k->m, &t, batch, (1u << t.updates) - 1, true, &k->c->d);
 		if (g)
 			add_result(k, g, vq_model_stage_name(k->m, i), "step", batch, vq_now() - start);
+		/* What is shown and watched is judged with the graph it belongs to. */
+		if (g && vq_train_val(&t) && (g = vq_eval_graph(k->m, &t, batch, &k->c->d)) != NULL)
+			vq_graph_free(g);
 	}
 	vq_train_free(&t);
 }

@@ -3,6 +3,7 @@
  */
 #include <cblas.h>
 #include <curl/curl.h>
+#include <gif_lib.h>
 #include <math.h>
 #include <openssl/crypto.h>
 #include <png.h>
@@ -195,6 +196,7 @@ examine_libraries(struct findings *f)
 	fact(f, "libyaml", "%d.%d.%d", major, minor, patch);
 	fact(f, "zlib", "%s", zlibVersion());
 	fact(f, "libpng", "%s", png_get_libpng_ver(NULL));
+	fact(f, "giflib", "%d.%d.%d", GIFLIB_MAJOR, GIFLIB_MINOR, GIFLIB_RELEASE);
 	fact(f, "jansson", "%s", jansson_version_str());
 	fact(f, "curl", "%s", curl_version_info(CURLVERSION_NOW)->version);
 	fact(f, "crypto", "%s", OpenSSL_version(OPENSSL_VERSION));

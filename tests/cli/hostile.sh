@@ -39,6 +39,8 @@ refused 'stages.tok.show={reconstruction: recon}' "similar name: reconstructions
 refused 'stages.tok.show={reconstructions: flat}' "not of the type of \`image\`"
 refused 'stages.tok.show={reconstructions: [recon, recno]}' "similar name: recon"
 refused 'stages.tok.show={codes: recon}' "no codes of a picture"
+run 3 check tiny.yaml "stages.tok.show={codes: recon}"
+err "no codes of a picture"
 refused 'stages.tok.show={codes: vq.code}' "no codes of a picture"
 refused 'stages.tok.show={codebook: recon}' "no list of entries"
 refused 'stages.tok.show={samples: tok}' "does not draw samples"
