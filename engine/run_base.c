@@ -85,11 +85,11 @@ find_run(const char *out, const char *resolved, struct found *f)
 		closedir(dir);
 }
 
-/* The first line in which a run of that name differs says why it is not used. */
+/* The first line in which that run's model differs, when there is such a run. */
 static void
-tell_difference(const char *out, const char *name, const char *resolved)
+tell_difference(const char *dir, const char *resolved)
 {
-	char *dir = vq_asprintf("%s/%s", out, name), *text = resolved_of(dir);
+	char *text = resolved_of(dir);
 	const char *a = text, *b = resolved;
 
 	while (a && *a && *b) {
@@ -103,7 +103,73 @@ tell_difference(const char *out, const char *name, const char *resolved)
 		b += m + (b[m] == '\n');
 	}
 	free(text);
-	free(dir);
+}
+
+/* --- a run that was named --------------------------------------------------- */
+
+/* The graph for one sample, or NULL. */
+static struct vq_graph *
+expand_one(const struct vq_model *m, const char *graph, struct vq_diags *d)
+{
+	const char *name[8];
+	struct vq_size size[8];
+	int n = vq_model_free_sizes(m, graph, name, 8);
+
+	for (int i = 0; i < n && i < 8; i++)
+		size[i] = (struct vq_size){ name[i], 1 };
+	return n <= 8 ? vq_model_expand(m, graph, false, size, n, d) : NULL;
+}
+
+/* Weights of the same shapes can belong to another grid of codes: every value of a graph
+ * must have the type that it has in the model that is built on. */
+static int
+same_values(const char *dir, const struct vq_graph *there, const struct vq_graph *here, struct vq_diags *d)
+{
+	char is[VQ_TYPE_STR], was[VQ_TYPE_STR];
+
+	/* Variables first: they are what one knows. */
+	for (int i = 0; i < here->values + here->nameds; i++) {
+		bool leaf = i < here->values;
+		vq_id w = leaf ? i : here->named[i - here->values].value;
+		const char *name = leaf ? here->value[w].name : here->named[i - here->values].name;
+		vq_id v = name ? vq_graph_find_output(there, name) : VQ_NONE;
+
+		if (v == VQ_NONE || vq_type_equal(vq_type_at(there, v), vq_type_at(here, w)))
+			continue;
+		vq_error(d, VQ_CHECKPOINT, NULL, "%s does not fit: %s of graph %s is %s there, and %s in what is built on it",
+		    dir, name, here->name, vq_type_str(vq_type_at(there, v), was), vq_type_str(vq_type_at(here, w), is));
+		return -1;
+	}
+	return 0;
+}
+
+static int
+check_named(const struct vq_run_options *o, const struct vq_base *b, const char *dir, struct vq_diags *d)
+{
+	char *path = vq_asprintf("%s/resolved.yaml", dir);
+	struct vq_diags unheard = { 0 };		/* a run without its model has its weights judged alone */
+	struct vq_model *there = access(path, R_OK) == 0 ? vq_model_load(path, NULL, 0, &unheard) : NULL;
+	struct vq_model *here = there ? vq_model_load(b->path, b->set, b->nset, d) : NULL;
+	struct vq_text resolved = { 0 };
+	int error = there && !here ? -1 : 0;
+
+	for (int i = 0; here && error == 0 && i < vq_model_graphs(here); i++) {
+		struct vq_graph *g = expand_one(here, vq_model_graph_name(here, i), &unheard);
+		struct vq_graph *t = expand_one(there, vq_model_graph_name(here, i), &unheard);
+		error = g && t ? same_values(dir, t, g, d) : 0;
+		vq_graph_free(g);
+		vq_graph_free(t);
+	}
+	if (here && error == 0 && !o->quiet) {
+		vq_model_print(here, &resolved);
+		tell_difference(dir, resolved.s);
+	}
+	vq_text_free(&resolved);
+	vq_model_free(here);
+	vq_model_free(there);
+	vq_diags_free(&unheard);
+	free(path);
+	return error;
 }
 
 /* --- its weights ----------------------------------------------------------- */
@@ -193,15 +259,16 @@ find_or_make(const struct vq_run_options *o, const struct vq_base *b, double sta
 	vq_model_free(m);
 	find_run(out, resolved.s, &f);
 	if (!f.done) {
-		char *name = stem(b->path);
+		char *name = stem(b->path), *same = vq_asprintf("%s/%s", out, name);
 		if (f.dir && !o->quiet)
 			fprintf(stderr, "%s has not come to its end: it goes on first\n", f.dir);
 		else if (!o->quiet)
-			tell_difference(out, name, resolved.s);
+			tell_difference(same, resolved.s);
 		if (!f.dir && !o->quiet)
 			fprintf(stderr, "there is no finished run of %s in %s: it is trained first\n", b->path, out);
 		code = make_run(o, b, f.dir, started, d);
 		free(name);
+		free(same);
 		free(f.dir);
 		f = (struct found){ 0 };
 		if (code == 0)
@@ -261,6 +328,8 @@ vq_run_bases(const struct vq_run_options *o, const struct vq_model *m, struct vq
 		char *dir = given ? vq_strdup(given) : NULL;
 		if (dir == NULL)
 			code = find_or_make(o, b, started, stop, &dir, d);
+		else if (check_named(o, b, dir, d) < 0)
+			code = (int)vq_diags_status(d);
 		if (code == 0 && !*stop && load_base(b->alias, dir, vars, d) < 0)
 			code = (int)vq_diags_status(d);
 		if (*stop && !o->quiet)

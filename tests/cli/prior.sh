@@ -136,11 +136,27 @@ err "there is one with a similar name: codes"
 
 # A chosen run that does not fit, or is none; an alias that is none.
 run 5 run prior.yaml --base tok=runs/tok-2 --name other
-err "tok.vq.book is f32[8, 4] in the weights that were loaded, and f32[16, 4] in this graph"
+err "runs/tok-2 does not fit: vq.book of graph autoencode is f32[8, 4] there, and f32[16, 4] in what is built on it"
 run 5 run prior.yaml --base tok=runs/nowhere --name other
 run 2 run prior.yaml --base tik=runs/tok --name other
 err "it builds on tok (tok.yaml)"
 run 0 run prior.yaml --base tok=runs/tok --name other --max-steps 1 --progress none
+# Weights of the same shapes, another grid of codes; and another model that fits, which is told.
+sed 's/stride: 4/stride: 2, pad: 1/' tok.yaml >grid.yaml
+run 0 run grid.yaml -q
+run 5 run prior.yaml --base tok=runs/grid --name other
+err "runs/grid does not fit: enc of graph autoencode is f32[1, 14, 14, 4] there, and f32[1, 7, 7, 4] in what is built on it"
+sed 's/- relu/- silu/' tok.yaml >act.yaml
+run 0 run act.yaml -q
+run 0 run prior.yaml --base tok=runs/act --name other --max-steps 1 --progress none
+err 'runs/act is of another model: it has `      - {silu: {}}`, this one `      - {relu: {}}`'
+# More tokens than positions; fewer tokens than the tokenizer has codes.
+sed 's/length: 49, width: \$width/length: 40, width: $width/' prior.yaml >short.yaml
+run 3 run short.yaml --name other
+err "position_embedding: length must be at least 49, is 40"
+sed 's/tok.codes + 10/6 + 10/' prior.yaml >few.yaml
+run 4 run few.yaml --base tok=runs/tok --name other --progress none
+err "is not one that graph teach takes: 0 to "
 cp runs/tok/checkpoints/best.safetensors cut
 head -c 1000 cut >runs/tok/checkpoints/best.safetensors
 run 5 run prior.yaml --name other
