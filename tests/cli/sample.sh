@@ -150,6 +150,15 @@ expect "one line" [ "$(wc -l <.out)" -eq 1 ]
 run 0 sample runs/a -n 25 --class all --out all.png -q
 quiet
 
+# --- token orders -------------------------------------------------------------
+
+# The sequence does not know where its tokens go: every second row is turned round.
+run 0 sample runs/a -n 1 --codes a.codes.npy stages.samples.order=raster -q
+run 0 sample runs/a -n 1 --codes b.codes.npy stages.samples.order=s_curve -q
+turned=$(payload a.codes.npy | awk '{ for (r = 0; r < 7; r++) for (i = 1; i <= 7; i++)
+	printf "%s%s", $(7 * r + (r % 2 ? 8 - i : i)), r == 6 && i == 7 ? "\n" : " " }')
+expect "an s-curve" [ "$(payload b.codes.npy)" = "$turned" ]
+
 # --- completion ---------------------------------------------------------------
 
 for seed in 1 2; do
@@ -167,6 +176,74 @@ expect "those are the codes" [ "$(payload a.codes.npy)" = "$(payload codes.npy)"
 run 3 sample runs/a --complete nowhere:test --out x.png
 run 2 sample runs/a --complete digits:test --codes x.npy
 err "--complete wants --out"
+
+# --- a class that is an input ---------------------------------------------------
+
+cat >labels.yaml <<'END'
+vqgraph: 1
+use: [lib/nn]
+let: {codes: 6, classes: 3}
+blocks:
+  small:
+    in:
+      token: i32[n, t]
+      label: i32[n]
+    steps:
+      - {embedding: {index: label, entries: $(classes + 1), dim: 8}}
+      - linear: {out: 8}
+      - {reshape: {shape: [$n, 1, 8]}, as: class}
+      - {embedding: {index: token, entries: $(codes + 1), dim: 8}}
+      - add: {b: class}
+      - {position_embedding: {length: 4, deviation: 1}, as: x}
+      - {attention: {q: x, k: x, v: x, heads: 2, causal: true}}
+      - {add: {b: x}}
+      - linear: {out: $codes}
+modules:
+  prior: small
+  dec: {linear: {out: 1}}
+graphs:
+  next:
+    in:
+      token: i32[batch, time]
+      label: i32[batch]
+    steps:
+      - {prior: {token: token, label: label}, as: logits}
+    out: [logits]
+  decode:
+    in:
+      code: i32[batch, 2, 2]
+    steps:
+      - {one_hot: {index: code, size: $codes}}
+      - {dec: {}, as: picture}
+    out: [picture]
+stages:
+  samples:
+    do: sample
+    graph: next
+    start: $codes
+    start_per_class: false
+    classes: $classes
+    null: $classes
+    length: 4
+    order: z_curve
+    decode: {graph: decode, value: picture}
+END
+run 0 check labels.yaml
+run 0 run labels.yaml --name l -q
+expect "samples of labels" [ -s runs/l/samples/samples.png ]
+run 3 run labels.yaml -q stages.samples.classes=0
+err "graph next has an input label: classes says how many there are"
+run 3 run labels.yaml -q stages.samples.classes=5
+err "classes: there are 5, and graph next knows labels below 4"
+run 3 run labels.yaml -q stages.samples.null=4
+err "null: is 4, and graph next knows labels below 4"
+run 3 run labels.yaml -q stages.samples.guidance=2 stages.samples.start_per_class=true stages.samples.start=0
+err "set start_per_class: false"
+for batch in 64 7; do
+	run 0 run labels.yaml --name g$batch -q stages.samples.guidance=2.5 stages.samples.batch=$batch
+done
+expect "guided by label, in two batch sizes" cmp -s runs/g64/samples/samples.npy runs/g7/samples/samples.npy
+expect "otherwise than without" sh -c '! cmp -s runs/g7/samples/samples.npy runs/l/samples/samples.npy'
 
 # --- mistakes on the command line -----------------------------------------------
 
