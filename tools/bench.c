@@ -1,5 +1,6 @@
 /*
- * bench -- `vqgraph bench`: times a stage's whole training steps on random data
+ * bench -- `vqgraph bench`: times a stage's whole training steps on random data, or
+ * what a stage draws (bench_sample.c)
  */
 #include <math.h>
 #include <stdlib.h>
@@ -9,7 +10,7 @@
 #include "engine/stage.h"
 #include "ops/kernels/gemm.h"
 #include "ops/kernels/kernels.h"
-#include "tools/tool.h"
+#include "tools/bench.h"
 
 struct options {
 	const char *stage;
@@ -286,8 +287,9 @@ report(struct bench *b)
 
 /* --- the command ----------------------------------------------------------- */
 
+/* Reads the stage, or times it when it draws samples: `done` then. */
 static int
-find_stage(struct bench *b, const struct vq_model *m)
+find_stage(struct bench *b, const struct vq_model *m, bool *done)
 {
 	const char *name = b->o->stage;
 	int i;
@@ -306,9 +308,22 @@ find_stage(struct bench *b, const struct vq_model *m)
 	if (i == VQ_NONE)
 		return -1;
 
-	const struct vq_tree *what = vq_tree_get(vq_model_stage(m, i), "do");
-	if (!what || what->kind != VQ_TREE_SCALAR || strcmp(what->text, "train") != 0) {
-		vq_usage_error(b->c, "stage %s does not train: there is no step to time", name);
+	int kind = vq_stage_kind(m, i, &b->c->d);
+	if (kind < 0)
+		return -1;
+	if (kind == VQ_STAGE_SAMPLE && (b->o->profile || b->o->no_fuse)) {
+		vq_usage_error(b->c, "stage %s draws samples: --%s is for training steps", name,
+		    b->o->profile ? "profile" : "no-fuse");
+		return -1;
+	}
+	if (kind == VQ_STAGE_SAMPLE) {
+		vq_bench_samples(b->c, m, i, &(struct vq_bench_rounds){ b->o->steps, b->o->warmup, b->o->batch,
+		    (uint64_t)b->o->seed });
+		*done = true;
+		return 0;
+	}
+	if (kind != VQ_STAGE_TRAIN) {
+		vq_usage_error(b->c, "stage %s neither trains nor draws samples: there is no step to time", name);
 		return -1;
 	}
 	return vq_train_read(m, i, &b->t, &b->c->d);
@@ -320,11 +335,12 @@ run(struct vq_cli *c, void *options)
 	const struct options *o = options;
 	struct bench b = { .c = c, .o = o };
 	struct vq_model *m;
+	bool done = false;
 
 	if (vq_tool_precision(c, o->precision) < 0)
 		return VQ_USAGE;
 	m = vq_tool_model(c);
-	if (m && find_stage(&b, m) == 0) {
+	if (m && find_stage(&b, m, &done) == 0 && !done) {
 		struct vq_compile how = { .no_fuse = o->no_fuse };
 
 		b.batch = o->batch ? o->batch : b.t.data.batch;
@@ -352,7 +368,7 @@ static const char *const steps_also[] = { "iterations", "repeat", NULL };
 #define AT(k, field) .kind = k, .offset = offsetof(struct options, field)
 static const struct vq_opt opts[] = {
 	{ "stage", 0, AT(VQ_O_STRING, stage), "NAME",
-	    .doc = "the training stage (may be left out where there is one only)" },
+	    .doc = "one that trains or draws samples (may be left out where there is one only)" },
 	{ "steps", 'n', AT(VQ_O_INT, steps), "N", 1, 1e6, .also = steps_also,
 	    .doc = "steps that are timed (default 20)" },
 	{ "warmup", 'w', AT(VQ_O_INT, warmup), "W", 0, 1e6, .doc = "steps before them (default 3)" },
@@ -370,6 +386,7 @@ static const char *const examples[] = {
 	"vqgraph bench graphs/vqvae_mnist.yaml --stage vqvae",
 	    "step times, samples/s, and the share of the roof",
 	"vqgraph bench model.yaml --stage prior --batch 32 -t 1 --profile", "and where the time goes",
+	"vqgraph bench model.yaml --stage samples --batch 8", "tokens per second",
 	NULL
 };
 static const char *const also[] = { "benchmark", "profile", "time", "speed", NULL };
@@ -380,7 +397,8 @@ const struct vq_command vq_command_bench = {
 	.doc = "times whole training steps on random data",
 	.about = "Prints one JSON object: step_ms {median, min, max}, samples_per_s, flops_per_step, gflops, "
 	    "roof_gflops (a matrix product measured in the same process), share_of_roof, arena_bytes, "
-	    "peak_rss_bytes, threads, isa, precision. With --profile a table follows, or, with --json, its "
+	    "peak_rss_bytes, threads, isa, precision. Of a stage that draws samples: round_ms of one batch each, "
+	    "tokens_per_s, batch, length, rounds, threads, isa. With --profile a table follows, or, with --json, its "
 	    "rows are in the object as `profile`.",
 	.examples = examples,
 	.min_args = 1,

@@ -150,6 +150,15 @@ expect "one line" [ "$(wc -l <.out)" -eq 1 ]
 run 0 sample runs/a -n 25 --class all --out all.png -q
 quiet
 
+run 0 bench prior.yaml --stage samples -b 4 --steps 2 --warmup 1 --json
+for key in stage batch length rounds round_ms median tokens_per_s threads isa; do
+	out "\"$key\": "
+done
+run 2 bench prior.yaml --stage samples --profile
+err "--profile is for training steps"
+run 2 bench prior.yaml --stage codes
+err "neither trains nor draws samples"
+
 # --- token orders -------------------------------------------------------------
 
 # The sequence does not know where its tokens go: every second row is turned round.
