@@ -98,17 +98,17 @@ def read_safetensors(torch, path):
 # --- the model -------------------------------------------------------------------
 
 class Peer:
-    """The model of a dumped training step (or, with `outputs`, of any graph): parameters, states, forward."""
+    """The model of a dumped training step: parameters, states, forward."""
 
-    def __init__(self, torch, graph, weights, layout, double=False, given=False, outputs=None):
+    def __init__(self, torch, graph, weights, layout, double=False, given=False):
         self.torch, self.graph, self.layout = torch, graph, layout
         self.dtype = torch.float64 if double else torch.float32
         self.format = torch.channels_last if layout == "channels_last" else torch.contiguous_format
-        self.updates = [] if outputs else graph["stage"]["updates"]
+        self.updates = graph["stage"]["updates"]
         scalars = [k for k, v in graph["outputs"].items()
                    if not k.startswith("grad_norm.") and not graph["values"][v]["kind"] == "const"]
         losses = [u["minimize"] for u in self.updates]
-        self.outputs = outputs or losses + [k for k in scalars if k not in losses]
+        self.outputs = losses + [k for k in scalars if k not in losses]
         attention = hasattr(torch.nn.functional, "scaled_dot_product_attention") and not given
         self.source = bench_source.Source(graph, self.outputs, given=given, attention=attention)
         self.given, self.choices = {}, {}
