@@ -107,6 +107,21 @@ check_samples(struct check *k, int i)
 }
 
 /* The training step: forward, backward and updates. */
+/* A stage that only runs a graph over data. */
+static void
+check_pass(struct check *k, int i, int kind)
+{
+	struct vq_encode e = { 0 };
+	int error = kind == VQ_STAGE_ENCODE ? vq_encode_read(k->m, i, &e, &k->c->d) :
+	    vq_evaluate_read(k->m, i, &e.t, &k->c->d);
+
+	if (error == 0) {
+		check_source(k, &e.t.validate);
+		vq_graph_free(vq_eval_graph(k->m, &e.t, k->o->batch ? k->o->batch : e.t.validate.batch, &k->c->d));
+	}
+	vq_train_free(&e.t);
+}
+
 static void
 check_stage(struct check *k, int i)
 {
@@ -118,6 +133,8 @@ check_stage(struct check *k, int i)
 
 	if (kind == VQ_STAGE_SAMPLE)
 		check_samples(k, i);
+	if (kind == VQ_STAGE_ENCODE || kind == VQ_STAGE_EVALUATE)
+		check_pass(k, i, kind);
 	if (kind != VQ_STAGE_TRAIN)
 		return;
 	if (vq_train_read(k->m, i, &t, &k->c->d) == 0) {

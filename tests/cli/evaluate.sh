@@ -31,6 +31,14 @@ graphs:
     steps:
       - {mean: {x: image}, as: brightness}
     out: [brightness]
+  big:
+    in:
+      image: f32[batch, 28, 28, 1]
+    steps:
+      - affine: {x: image, scale: 1e4}
+      - exp
+      - {mean: {}, as: vast}
+    out: [vast]
 stages:
   classifier:
     do: train
@@ -175,6 +183,9 @@ err "two.npy"
 npy high.npy '<i4' '(3,)' '\003\000\000\000\012\000\000\000\003\000\000\000'
 run 4 evaluate runs/guess --data x.npy --labels high.npy
 err "label 10 of sample 1 of x.npy is not one that graph classify takes: 0 to 9"
+run 6 evaluate runs/guess --graph big
+err "vast is inf over the 500 samples of digits"
+silent
 images small.npy '(3, 8, 8, 1)' 768
 run 4 evaluate runs/guess --data small.npy --labels y.npy
 err "input 'image' is f32[3, 28, 28, 1], but the data small.npy gives f32[3, 8, 8, 1]"

@@ -131,6 +131,16 @@ err "stage vqvae: stopped after step 3 of 20"
 run 0 run prior.yaml tok.codes=8 --name eight --progress none
 err "runs/tok-2 has not come to its end: it goes on first"
 run 0 check prior.yaml tok.codes=8
+# What only encodes or evaluates is judged, too.
+cat prior.yaml - >judged.yaml <<'END'
+  final: {do: evaluate, graph: teach, data: {stage: codes, split: test}, report: [loss]}
+END
+run 0 check judged.yaml
+run 3 check judged.yaml 'stages.final.report=[los]'
+err "graph teach has no value 'los' for report"
+run 3 check judged.yaml stages.final.graph=teech
+run 3 check judged.yaml stages.codes.value=cod
+run 3 check judged.yaml stages.codes.data.source=digts
 run 3 check prior.yaml tok.codez=8
 err "there is one with a similar name: codes"
 
