@@ -20,6 +20,13 @@ parameters 1,394,369 "$graphs/vqvae_transformer.yaml" --graph foretell
 parameters 8,593 "$graphs/vqvae_fashion_small.yaml" --graph autoencode
 parameters 5,843,275 "$graphs/prior_fashion_small.yaml" --graph foretell
 
+# Weight decay where the original has it: on all 54 parameters; on none.
+run 0 dump "$graphs/resnet_prior_fashion.yaml" --stage prior --format json
+expect "decay on all" [ "$(grep -o '"weight_decay": "0.01"' .out | wc -l)" -ge 54 ]
+expect "decay on all" [ "$(grep -o '"weight_decay": "0"' .out | wc -l)" -eq 0 ]
+run 0 dump "$graphs/prior_fashion_small.yaml" --stage prior --format json
+expect "decay on none" [ "$(grep -o '"weight_decay": "0"' .out | wc -l)" -ge 116 ]
+
 # System 1 takes any source, size and number of channels; other pictures, other grid, other length.
 run 0 dump "$graphs/vqvae_transformer.yaml" --graph foretell source=cifar10 channels=3 size=64
 out "i32[32, 256]"
