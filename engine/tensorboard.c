@@ -13,8 +13,6 @@
 
 #include "engine/file.h"
 
-static const size_t file_most = (size_t)1 << 31;
-
 /* Around the bytes of a record: length and its CRC before them, their CRC behind. */
 enum { HEAD = 8 + 4, TAIL = 4 };
 
@@ -172,26 +170,29 @@ put_version(struct vq_text *t)
 	vq_text_free(&event);
 }
 
-/* The event in the whole and undamaged record at *at, which moves on past it; false where there is none. */
+/* The event in the next record, into a buffer that grows; false where no whole and undamaged one follows. */
 static bool
-next_record(const char *bytes, size_t size, size_t *at, const uint8_t **event, size_t *n)
+next_record(int fd, size_t left, struct vq_text *event)
 {
+	char head[HEAD];
 	uint64_t length;
 	uint32_t crc;
 
-	if (size - *at < HEAD + TAIL)
+	event->len = 0;
+	if (left < HEAD + TAIL || !vq_file_get(fd, head, HEAD))
 		return false;
-	memcpy(&length, bytes + *at, sizeof(length));
-	memcpy(&crc, bytes + *at + 8, sizeof(crc));
-	if (crc != masked_crc(bytes + *at, 8) || length > size - *at - HEAD - TAIL)
+	memcpy(&length, head, sizeof(length));
+	memcpy(&crc, head + 8, sizeof(crc));
+	if (crc != masked_crc(head, 8) || length > left - HEAD - TAIL)
 		return false;
-	*event = (const uint8_t *)bytes + *at + HEAD;
-	*n = length;
-	memcpy(&crc, bytes + *at + HEAD + length, sizeof(crc));
-	if (crc != masked_crc(*event, length))
-		return false;
-	*at += HEAD + length + TAIL;
-	return true;
+	for (char part[1 << 14]; event->len < length; ) {
+		size_t n = length - event->len < sizeof(part) ? (size_t)(length - event->len) : sizeof(part);
+
+		if (!vq_file_get(fd, part, n))
+			return false;
+		vq_text_put(event, part, n);
+	}
+	return vq_file_get(fd, &crc, sizeof(crc)) && crc == masked_crc(event->s ? event->s : "", length);
 }
 
 static bool
@@ -313,27 +314,37 @@ vq_events_add(const char *folder, int64_t step, const struct vq_summary *s, int 
 	return rc;
 }
 
+/* Where the first event after `step` begins, or what is no event. */
+static size_t
+end_of(int fd, size_t size, int64_t step)
+{
+	struct vq_text event = { 0 };
+	size_t at = 0;
+
+	while (next_record(fd, size - at, &event)) {
+		/* The first one is the version. */
+		if (at > 0 && step_of((const uint8_t *)event.s, event.len) > step)
+			break;
+		at += HEAD + event.len + TAIL;
+	}
+	vq_text_free(&event);
+	return at;
+}
+
 int
 vq_events_rewind(const char *folder, int64_t step, struct vq_diags *d)
 {
-	char *path = vq_asprintf("%s/%s", folder, VQ_EVENTS_FILE), *bytes;
-	size_t size, at = 0, n;
-	const uint8_t *event;
-	struct vq_text kept = { 0 };
-	int rc = 0;
+	char *path = vq_asprintf("%s/%s", folder, VQ_EVENTS_FILE);
+	int fd = open(path, O_RDWR | O_CLOEXEC), reason = 0;
+	struct stat st;
 
-	if (access(path, F_OK) == 0) {
-		bytes = vq_file_read(path, file_most, &size, VQ_FAILED, d);
-		rc = bytes ? 0 : -1;
-		put_version(&kept);
-		for (size_t from = 0; bytes && next_record(bytes, size, &at, &event, &n); from = at)
-			if (from > 0 && step_of(event, n) <= step)
-				vq_text_put(&kept, bytes + from, at - from);
-		if (rc == 0)
-			rc = vq_file_write(path, kept.s, kept.len, d);
-		free(bytes);
-	}
-	vq_text_free(&kept);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		reason = fd < 0 && (errno == ENOENT || errno == ENOTDIR) ? 0 : errno;
+	else if (S_ISREG(st.st_mode) && ftruncate(fd, (off_t)end_of(fd, (size_t)st.st_size, step)) < 0)
+		reason = errno;
+	if (fd >= 0)
+		close(fd);
+	int rc = reason ? failed(d, path, reason) : 0;
 	free(path);
 	return rc;
 }

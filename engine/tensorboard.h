@@ -26,8 +26,8 @@ struct vq_summary {
  * after, or nothing (VQ_FAILED). */
 int vq_events_add(const char *folder, int64_t step, const struct vq_summary *s, int n, struct vq_diags *d);
 /*
- * Drops the events after `step`, and whatever follows a damaged or unfinished record.  step
- * -1: drops all.  A folder without such a file is left alone.
+ * Cuts the file off before the first event after `step`, or the first damaged or unfinished
+ * record.  step -1: drops all.  A folder without such a file is left alone.
  */
 int vq_events_rewind(const char *folder, int64_t step, struct vq_diags *d);
 

@@ -307,8 +307,10 @@ START_TEST(damage)
 		bytes[k] ^= 0x10;
 		ck_assert_int_eq(vq_file_write(path, bytes, n, NULL), 0);
 		ck_assert_int_eq(vq_events_rewind("a/b", 10, NULL), 0);
+		add_loss(9, 9);
 		all = read_events(path);
-		ck_assert_int_le(all->count, 3);
+		ck_assert_int_le(all->count, 4);
+		ck_assert_uint_eq(all->event[all->count - 1].step, 9);
 		free_events(all);
 		bytes[k] ^= 0x10;
 	}

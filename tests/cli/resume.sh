@@ -107,6 +107,11 @@ kill -KILL $pid 2>/dev/null
 wait $pid 2>/dev/null
 run 0 run small.yaml --out killed --resume -q
 same whole/small killed/small "killed and resumed"
+for split in train val; do
+	events=small/tensorboard/vqvae-$split/events.out.tfevents.vqgraph
+	[ "$(wc -c <whole/$events)" -eq "$(wc -c <killed/$events)" ] || fail "killed: events of $split are lost or doubled"
+done
+cmp -s whole/small/samples/vqvae-codes.gif killed/small/samples/vqvae-codes.gif || fail "killed: the film differs"
 
 # Any number of threads.
 for n in 2 3; do
