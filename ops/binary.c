@@ -6,6 +6,8 @@
  * are its name and its derivatives.  The gradient pass undoes the broadcasting.
  * Comparisons and logic are in compare.c.
  */
+#include <math.h>
+
 #include "engine/build.h"
 #include "engine/op.h"
 #include "ops/kernels/single.h"
@@ -39,6 +41,7 @@ PLAIN(maximum, VQ_EW_MAX)
 PLAIN(minimum, VQ_EW_MIN)
 PLAIN(pow, VQ_EW_POW)
 PLAIN(gate, VQ_EW_GATE)
+PLAIN(gelu_gate, VQ_EW_GELU_GATE)
 PLAIN(fma, VQ_EW_FMA)
 
 static bool
@@ -157,6 +160,22 @@ grad_gate(struct vq_grad *d)
 		d->din[A] = VQ_EMIT2(d->to, "gate", d->dout[0], d->in[B], " ");
 }
 
+/* The second derivative of gelu is phi(b) (2 - b^2). */
+static void
+grad_gelu_gate(struct vq_grad *d)
+{
+	struct vq_graph *g = d->to;
+
+	if (d->want[A])
+		d->din[A] = VQ_EMIT2(g, "gelu_gate", d->dout[0], d->in[B], " ");
+	if (!d->want[B])
+		return;
+	vq_id bb = vq_unary(g, "square", d->in[B]);
+	vq_id pdf = vq_scale(g, vq_unary(g, "exp", vq_scale(g, bb, -0.5)), 1 / sqrt(2 * M_PI));
+	vq_id second = vq_mul(g, pdf, vq_offset(g, vq_neg(g, bb), 2));
+	d->din[B] = vq_mul(g, d->dout[0], vq_mul(g, d->in[A], second));
+}
+
 static void
 grad_leaky_gate(struct vq_grad *d)
 {
@@ -251,6 +270,7 @@ const struct vq_op vq_ops_binary[] = {
 	ROW(leaky_gate, vq_single_infer, grad_leaky_gate, AB, gates,
 	    "a where b is positive, else slope times a; no gradient for b",
 	    WITH(struct leaky, leaky_params)),
+	ROW(gelu_gate, vq_single_infer, grad_gelu_gate, AB, gates, "a times the derivative of gelu at b"),
 	ROW(fma, vq_single_infer, grad_fma, ABC, triples, "a times b plus c", ALSO("multiply_add", "addcmul")),
 	{ 0 }
 };

@@ -226,17 +226,10 @@ grad_silu(struct vq_grad *d)
 	chain(d, vq_mul(g, s, t));
 }
 
-/* Phi(x) + x phi(x), of the normal distribution. */
 static void
 grad_gelu(struct vq_grad *d)
 {
-	struct vq_graph *g = d->to;
-	vq_id x = d->in[0];
-	vq_id cdf = affine(g, vq_unary(g, "erf", vq_scale(g, x, sqrt(0.5))), 0.5, 0.5);
-	vq_id pdf = vq_scale(g, vq_unary(g, "exp", vq_scale(g, vq_unary(g, "square", x), -0.5)),
-	    1 / sqrt(2 * M_PI));
-
-	chain(d, vq_add(g, cdf, vq_mul(g, x, pdf)));
+	d->din[0] = VQ_EMIT2(d->to, "gelu_gate", d->dout[0], d->in[0], " ");
 }
 
 /* y = x s with s = sigmoid(u), u = k x (1 + c x^2): s + x s (1 - s) du/dx. */
