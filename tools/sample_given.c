@@ -18,6 +18,7 @@ struct encoder {
 	struct vq_graph *g;
 	struct vq_plan *plan;
 	int64_t h, w, c;		/* of a picture */
+	int64_t batch;			/* pictures at once */
 	int64_t rows;			/* of the grid of codes */
 };
 
@@ -77,6 +78,7 @@ open_data(struct vq_sample_task *k, struct encoder *e)
 		return -1;
 	}
 	k->picture = e->data->field[f].type;
+	e->batch = k->s.batch < k->n ? k->s.batch : k->n;
 	e->h = e->data->field[f].type.shape.dim[0];
 	e->w = e->data->field[f].type.shape.dim[1];
 	e->c = e->data->field[f].type.shape.dim[2];
@@ -109,8 +111,8 @@ own_classes(struct vq_sample_task *k, const struct encoder *e, const uint32_t *i
 static int
 compile_encoder(struct vq_sample_task *k, struct encoder *e)
 {
-	struct vq_size batch = { "batch", k->n };
-	struct vq_type want = vq_type_of(VQ_F32, 4, (int64_t[]){ k->n, e->h, e->w, e->c });
+	struct vq_size batch = { "batch", e->batch };
+	struct vq_type want = vq_type_of(VQ_F32, 4, (int64_t[]){ e->batch, e->h, e->w, e->c });
 	char is[VQ_TYPE_STR], gives[VQ_TYPE_STR];
 
 	if ((e->g = vq_model_expand(k->m, e->graph, false, &batch, 1, &k->c->d)) == NULL)
@@ -127,7 +129,7 @@ compile_encoder(struct vq_sample_task *k, struct encoder *e)
 		return -1;
 	}
 	const struct vq_type *t = vq_type_at(e->g, code);
-	if (t->dtype != VQ_I32 || vq_shape_count(&t->shape) != k->n * k->s.length) {
+	if (t->dtype != VQ_I32 || vq_shape_count(&t->shape) != e->batch * k->s.length) {
 		vq_error(&k->c->d, VQ_CONFIG, NULL, "%s of graph %s is %s, and stage %s draws %lld codes a picture", e->value,
 		    e->graph, vq_type_str(t, is), k->s.name, (long long)k->s.length);
 		return -1;
@@ -151,29 +153,40 @@ compile_encoder(struct vq_sample_task *k, struct encoder *e)
 	return 0;
 }
 
-/* Encodes what is given, and keeps the codes of the rows that it covers. */
+/* What the encoder sees of picture i, and the half that is shown. */
+static void
+paint_over(struct vq_sample_task *k, const struct encoder *e, int64_t i, int64_t given, float *seen)
+{
+	int64_t line = e->w * e->c;
+
+	for (int64_t y = 0; y < e->h; y++) {
+		const float *from = k->original + (i * e->h + (y < given ? y : given > 0 ? given - 1 : 0)) * line;
+		float *half = k->half + (i * e->h + y) * line;
+		memcpy(seen + y * line, from, (size_t)line * sizeof(*seen));
+		for (int64_t x = 0; x < line; x++)
+			half[x] = y < given ? from[x] : (float)k->s.lo;
+	}
+}
+
+/* Encodes what is given, batch by batch, and keeps the codes of the rows that it covers. */
 static void
 encode(struct vq_sample_task *k, const struct encoder *e)
 {
-	int64_t size = e->h * e->w * e->c, line = e->w * e->c, keep = llround(k->o->keep * (double)e->rows);
-	int64_t given = keep * e->h / e->rows, kept = keep * k->s.length / e->rows;
-	float *seen = vq_alloc_array((size_t)(k->n * size), sizeof(*seen));
+	int64_t size = e->h * e->w * e->c, length = k->s.length, keep = llround(k->o->keep * (double)e->rows);
+	int64_t given = keep * e->h / e->rows, kept = keep * length / e->rows;
+	float *seen = vq_alloc_array((size_t)(e->batch * size), sizeof(*seen));
 	struct vq_view code;
 
-	for (int64_t i = 0; i < k->n; i++)
-		for (int64_t y = 0; y < e->h; y++) {
-			const float *from = k->original + i * size + (y < given ? y : given > 0 ? given - 1 : 0) * line;
-			float *half = k->half + i * size + y * line;
-			memcpy(seen + i * size + y * line, from, (size_t)line * sizeof(*seen));
-			for (int64_t x = 0; x < line; x++)
-				half[x] = y < given ? from[x] : (float)k->s.lo;
-		}
 	vq_plan_input(e->plan, "image", seen);
-	vq_plan_run(e->plan, 1, 0);
-	vq_plan_output(e->plan, e->value, &code);
-	for (int64_t i = 0; i < k->n; i++)
-		for (int64_t t = 0; t < k->s.length; t++)
-			k->known[i * k->s.length + t] = t < kept ? ((const int32_t *)code.data)[i * k->s.length + t] : -1;
+	for (int64_t first = 0; first < k->n; first += e->batch) {
+		int64_t n = k->n - first < e->batch ? k->n - first : e->batch;
+		for (int64_t i = 0; i < n; i++)
+			paint_over(k, e, first + i, given, seen + i * size);
+		vq_plan_run(e->plan, 1, 0);
+		vq_plan_output(e->plan, e->value, &code);
+		for (int64_t i = 0; i < n * length; i++)
+			k->known[first * length + i] = i % length < kept ? ((const int32_t *)code.data)[i] : -1;
+	}
 	free(seen);
 }
 

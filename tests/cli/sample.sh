@@ -178,7 +178,7 @@ done
 expect "the upper four of seven rows are kept" [ "$(cut -d ' ' -f -28 c1)" = "$(cut -d ' ' -f -28 c2)" ]
 expect "the rest is drawn" [ "$(cut -d ' ' -f 29- c1)" != "$(cut -d ' ' -f 29- c2)" ]
 run 0 sample runs/a --complete digits:test -n 3 --keep 1 --out whole.npy --codes a.codes.npy --labels a.labels.npy
-run 0 sample runs/a --complete digits:test -n 3 --keep 1 --out whole.npy --codes b.codes.npy --seed 5 -q
+run 0 sample runs/a --complete digits:test -n 3 --keep 1 --out whole.npy --codes b.codes.npy --seed 5 --batch 2 -q
 expect "nothing is drawn" cmp -s a.codes.npy b.codes.npy
 run 0 encode runs/a --data digits:test -n 3 --out codes.npy -q
 expect "those are the codes" [ "$(payload a.codes.npy)" = "$(payload codes.npy)" ]
