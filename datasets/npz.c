@@ -135,6 +135,14 @@ take(struct vq_archive *a, const char *path, const char *name, const char *field
 	return rc;
 }
 
+static bool
+is_array(const struct vq_entry *e, const char *name)
+{
+	size_t len = strlen(name);
+
+	return e->kind == VQ_ENTRY_FILE && strncmp(e->name, name, len) == 0 && strcmp(e->name + len, ".npy") == 0;
+}
+
 /* Pictures into array[0], labels, where there is a name, into array[1]. */
 static int
 read_arrays(const char *path, const char *image, const char *label, struct vq_array array[2], struct vq_diags *d)
@@ -145,7 +153,6 @@ read_arrays(const char *path, const char *image, const char *label, struct vq_ar
 
 	while (rc == 0 && left > 0) {
 		int more = vq_archive_next(a, &e), which;
-		size_t len = more > 0 ? strlen(e.name) - 4 : 0;
 
 		if (more <= 0) {
 			if (more == 0)
@@ -153,9 +160,8 @@ read_arrays(const char *path, const char *image, const char *label, struct vq_ar
 			rc = -1;
 			break;
 		}
-		which = strncmp(e.name, image, len) == 0 && image[len] == '\0' ? 0 :
-		    strncmp(e.name, label, len) == 0 && label[len] == '\0' ? 1 : -1;
-		if (strlen(e.name) < 5 || which < 0 || array[which].path != NULL)
+		which = is_array(&e, image) ? 0 : is_array(&e, label) ? 1 : -1;
+		if (which < 0 || array[which].path != NULL)
 			continue;
 		rc = take(a, path, which == 0 ? image : label, which == 0 ? "image" : "label", &array[which], d);
 		left--;

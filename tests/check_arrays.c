@@ -523,6 +523,8 @@ START_TEST(npz_of_other_names)
 	put_fixture("x.npz", "alone.npz");
 	expect_pictures("x.npz", "train", "pictures.npy", 0, NULL);
 	expect_pictures("x.npz", "test", "pictures.npy", 0, NULL);
+	put_fixture("x.npz", "among_others.npz");
+	expect_pictures("x.npz", "train", "pictures.npy", 0, NULL);
 	/* A label of several numbers. */
 	put_fixture("x.npz", "findings.npz");
 	s.split = "train";
