@@ -34,6 +34,8 @@ run 0 run "$graphs/vqvae_transformer.yaml" source=digits channels=3 size=16 widt
 	stages.vqvae.validate.data.limit=4 --stage vqvae --max-steps 1 --name digits
 run 0 dump runs/digits --graph autoencode
 out "f32[4, 16, 16, 3]"
+run 4 run "$graphs/vqvae_transformer.yaml" source=bloodmnist channels=3 --stage vqvae
+err "bloodmnist"
 run 4 run "$graphs/vqvae_transformer.yaml" source=nowhere/pictures --stage vqvae
 err "nowhere/pictures"
 finish
