@@ -1,11 +1,15 @@
 /*
- * nearest, nearest_books -- which row of a table each vector is closest to
+ * nearest, nearest_books, number_books -- which row of a table each vector is closest to
  *
  *   nearest        x [..., d]    table [k, d]      index i32[...]
  *   nearest_books  x [..., q d]  table [q, k, d]   index i32[..., q], rest [..., q, d]
  *                  part l of x in table l; or, residual, of x [..., d] what tables before l
  *                  left over.  rest is what was looked for in each table; its gradient goes
  *                  to x alone, as if the entries were given.
+ *
+ *   number_books   index i32[..., q], size   y i32[..., q]
+ *                  rows of q tables of `size` each as rows of all, one table after the other:
+ *                  y[..., l] = index[..., l] + l size; -1 where index is no row
  *
  * Of equal distances the lowest index wins.  A vector with NaN gets index 0.
  */
@@ -212,6 +216,50 @@ flops_books(const struct vq_cost *c)
 	return 2.0 * (double)vq_shape_count(&c->out[1].shape) * (double)t->dim[1];
 }
 
+/* --- rows of several tables as rows of one -------------------------------- */
+
+struct number {
+	int64_t size;
+};
+
+static const struct vq_param number_params[] = {
+	VQ_INT(struct number, size, NULL, 1, INT32_MAX, "rows of each table"),
+	VQ_PARAMS_END
+};
+
+static int
+infer_number(struct vq_infer *q)
+{
+	const struct vq_shape *x = &q->in[0].shape;
+
+	if (q->in[0].dtype != VQ_I32)
+		return vq_infer_error(q, 0, "must be i32, is %s (cast converts)", vq_dtype_name(q->in[0].dtype));
+	if (x->rank < 1)
+		return vq_infer_error(q, 0, "needs a last axis, of tables");
+	if (x->dim[x->rank - 1] > INT32_MAX / ((const struct number *)q->params)->size)
+		return vq_infer_error(q, 0, "has more rows in all its tables than an i32 counts");
+	return 0;
+}
+
+static void
+ref_number(const struct vq_call *c)
+{
+	const struct vq_shape *x = &c->in[0].type->shape;
+	int64_t n = vq_shape_count(x), q = x->dim[x->rank - 1], size = ((const struct number *)c->params)->size;
+	const int32_t *index = c->in[0].data;
+	int32_t *y = c->out[0].data;
+
+	for (int64_t i = 0; i < n; i++)
+		y[i] = index[i] < 0 || index[i] >= size ? -1 : (int32_t)(index[i] + i % q * size);
+}
+
+static bool
+places_number(const struct vq_cost *c, int port, struct vq_places *out)
+{
+	*out = (struct vq_places){ ((const struct number *)c->params)->size, VQ_NO_IGNORE };
+	return true;
+}
+
 static const struct vq_example examples[] = {
 	{ "x=f32[2,3,4] table=f32[5,4]" },
 	{ "x=f32[7,1] table=f32[1,1]" },
@@ -236,6 +284,16 @@ static const struct vq_example books_examples[] = {
 	{ 0 }
 };
 
+static const struct vq_example number_examples[] = {
+	{ "index=i32[2,3,4](0,5)", "size=5" },
+	{ "index=i32[20,2](-3,9)", "size=5", .doc = "no row of its table: no row at all" },
+	{ "index=i32[0,2](0,5)", "size=5" },
+	{ "index=f32[3,2]", "size=5", .fails = "must be i32, is f32 (cast converts)" },
+	{ "index=i32(0,5)", "size=5", .fails = "needs a last axis, of tables" },
+	{ "index=i32[2,3](0,5)", "size=1000000000", .fails = "has more rows in all its tables than an i32 counts" },
+	{ 0 }
+};
+
 extern const struct vq_op vq_ops_nearest[];
 const struct vq_op vq_ops_nearest[] = {
 	{
@@ -254,6 +312,13 @@ const struct vq_op vq_ops_nearest[] = {
 		.flops = flops_books,
 		.also = (const char *const[]){ "residual_quantize", "product_quantize", "rvq", NULL },
 		.examples = books_examples,
+	}, {
+		.name = "number_books",
+		.doc = "rows of several tables as rows of all: index plus size for each table before; -1 where it is no row",
+		.in = { "index" }, .out = { "y" },
+		.params = number_params, .size = sizeof(struct number),
+		.infer = infer_number, .ref = ref_number, .places = places_number, .inplace = "0:0",
+		.examples = number_examples,
 	},
 	{ 0 }
 };

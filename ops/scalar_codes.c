@@ -183,16 +183,38 @@ ref_fsq_code(const struct vq_call *c)
 		index[i] = fsq_index(c, levels, i);
 }
 
+static int64_t
+codes_of(const struct vq_ints *levels)
+{
+	int64_t codes = 1;
+
+	for (int i = 0; i < levels->count; i++)
+		codes *= levels->v[i];
+	return codes;
+}
+
+static bool
+places_fsq(const struct vq_cost *c, int port, struct vq_places *out)
+{
+	*out = (struct vq_places){ codes_of(&((const struct fsq *)c->params)->levels), VQ_NO_IGNORE };
+	return true;
+}
+
+static bool
+places_sign(const struct vq_cost *c, int port, struct vq_places *out)
+{
+	*out = (struct vq_places){ (int64_t)1 << ((const struct bits *)c->params)->dim, VQ_NO_IGNORE };
+	return true;
+}
+
 /* Of an index outside, digits of the nearest inside. */
 static void
 ref_fsq_lookup(const struct vq_call *c)
 {
 	const struct vq_ints *levels = &((const struct fsq *)c->params)->levels;
-	int64_t n = vq_shape_count(&c->in[0].type->shape), codes = 1;
+	int64_t n = vq_shape_count(&c->in[0].type->shape), codes = codes_of(levels);
 	const int32_t *index = c->in[0].data;
 
-	for (int i = 0; i < levels->count; i++)
-		codes *= levels->v[i];
 	for (int64_t i = 0; i < n; i++) {
 		int64_t left = index[i] < 0 ? 0 : index[i] < codes ? index[i] : codes - 1;
 		for (int j = 0; j < levels->count; j++) {
@@ -288,7 +310,7 @@ const struct vq_op vq_ops_scalar_codes[] = {
 		.name = "fsq_lookup",
 		.doc = "the vector of levels of an index that fsq_code gave",
 		.in = { "index" }, .out = { "y" }, .params = fsq_params, .size = sizeof(struct fsq),
-		.infer = infer_fsq_lookup, .ref = ref_fsq_lookup,
+		.infer = infer_fsq_lookup, .ref = ref_fsq_lookup, .places = places_fsq,
 		.also = (const char *const[]){ "indices_to_codes", NULL },
 		.examples = fsq_lookup_examples,
 	}, {
@@ -302,7 +324,7 @@ const struct vq_op vq_ops_scalar_codes[] = {
 		.name = "sign_lookup",
 		.doc = "the bits of a number as a vector of -1 and 1",
 		.in = { "index" }, .out = { "y" }, .params = bits_params, .size = sizeof(struct bits),
-		.infer = infer_sign_lookup, .ref = ref_sign_lookup,
+		.infer = infer_sign_lookup, .ref = ref_sign_lookup, .places = places_sign,
 		.examples = sign_lookup_examples,
 	},
 	{ 0 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/op.h"
 #include "tests/quantizer.h"
 
 /* --- several codebooks ------------------------------------------------------------ */
@@ -360,6 +361,38 @@ START_TEST(test_decoders)
 }
 END_TEST
 
+/* Which codes there are is known from the steps that take them, so that others are refused. */
+static const struct {
+	const char *name, *type, *steps;
+	int64_t below;
+} limits[] = {
+	{ "plain", "i32[n, 2]", "{lookup: {table: vq.book, index: code}, as: y}", K },
+	{ "residual", "i32[n, 2, 3]", "{lookup_books: {table: vq.book, code: code}, as: y}", K },
+	{ "fsq", "i32[n, 2]", "{fsq_lookup: {index: code, levels: [5, 4, 3, 2]}, as: y}", 120 },
+	{ "lfq", "i32[n, 2]", "{sign_lookup: {index: code, dim: 4}, as: y}", 16 },
+};
+
+START_TEST(test_limits)
+{
+	char *text = model_of(limits[_i].name, 0.25), *all;
+	struct vq_size size = { "n", 3 };
+
+	all = vq_asprintf("%s  h:\n    in:\n      code: %s\n    steps: [%s]\n    out: [y]\n", text, limits[_i].type, limits[_i].steps);
+	setenv("VQGRAPH_GRAPHS", VQ_SRCDIR "/graphs", 1);
+	struct vq_model *m = vq_model_parse("limits.yaml", all, strlen(all), NULL, 0, &diags);
+	no_errors(m);
+	struct vq_graph *g = vq_model_expand(m, "h", false, &size, 1, &diags);
+	no_errors(g);
+	struct vq_places *of = vq_graph_places(g);
+	ck_assert_int_eq(of[vq_graph_find(g, "code")].below, limits[_i].below);
+	free(of);
+	vq_graph_free(g);
+	vq_model_free(m);
+	free(text);
+	free(all);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -377,6 +410,7 @@ main(void)
 	tcase_add_test(t, test_fsq);
 	tcase_add_test(t, test_lfq);
 	tcase_add_loop_test(t, test_decoders, 0, VQ_COUNT(decoders));
+	tcase_add_loop_test(t, test_limits, 0, VQ_COUNT(limits));
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);

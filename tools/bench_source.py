@@ -672,6 +672,10 @@ class Source:
         self.put(n.outs[0], f"torch.stack(({', '.join(codes)},), -1)")
         self.put(n.outs[1], f"torch.stack(({', '.join(rests)},), -2)")
 
+    def op_number_books(self, n):
+        books = self.shape(n.ins[0])[-1]
+        self.put(n.outs[0], f"{self.as_graph(n.ins[0])} + torch.arange({books}) * {n.p['size']}")
+
     # --- codes of levels and signs -------------------------------------------
 
     def op_fsq_bound(self, n):
