@@ -194,6 +194,22 @@ shake(struct vq_vars *v)
 	}
 }
 
+/* all [batch, time, vocab] at position i is one [batch, 1, vocab]; rounding is relative to the largest. */
+static void
+same_position(const char *name, const struct vq_view *all, const struct vq_view *one, int64_t i)
+{
+	int64_t length = all->type->shape.dim[1], vocab = all->type->shape.dim[2];
+	float largest = 1;
+
+	for (int64_t k = 0; k < vq_shape_count(&all->type->shape); k++)
+		largest = fmaxf(largest, fabsf(((float *)all->data)[k]));
+	for (int64_t k = 0; k < vq_shape_count(&one->type->shape); k++) {
+		float x = ((float *)all->data)[(k / vocab * length + i) * vocab + k % vocab], y = ((float *)one->data)[k];
+		ck_assert_msg(fabsf(x - y) <= 1e-5f * largest, "%s, position %lld, logit %lld: %g and %g, the largest is %g",
+		    name, (long long)i, (long long)k, x, y, largest);
+	}
+}
+
 /* Runs both and compares the logits of each position.  tokens and labels below these
  * are given. */
 static void
@@ -236,10 +252,6 @@ compare(const struct vq_model *m, const struct vq_growing *how, const char *toke
 	vq_plan_input(whole, "label", labels);
 	vq_plan_run(whole, 1, 0);
 	ck_assert(vq_plan_output(whole, how->output, &all));
-	int64_t vocab = all.type->shape.dim[2];
-	float largest = 1;			/* rounding is relative to what is added up */
-	for (int64_t i = 0; i < vq_shape_count(&all.type->shape); i++)
-		largest = fmaxf(largest, fabsf(((float *)all.data)[i]));
 	if (first) {
 		vq_plan_attach(first, &vars, NULL);
 		vq_plan_input(first, "label", labels);
@@ -255,11 +267,7 @@ compare(const struct vq_model *m, const struct vq_growing *how, const char *toke
 			now[b] = tokens[b * length + i];
 		vq_plan_run(step, 1, 0);
 		ck_assert(vq_plan_output(step, how->output, &one));
-		for (int64_t k = 0; k < batch * vocab; k++) {
-			float x = ((float *)all.data)[k / vocab * length * vocab + i * vocab + k % vocab], y = ((float *)one.data)[k];
-			ck_assert_msg(fabsf(x - y) <= 1e-5f * largest, "%s, position %lld, logit %lld: %g and %g, the largest is %g",
-			    vq_model_path(m), (long long)i, (long long)k, x, y, largest);
-		}
+		same_position(vq_model_path(m), &all, &one, i);
 	}
 	vq_plan_free(whole);
 	vq_plan_free(first);
