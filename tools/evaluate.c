@@ -61,7 +61,7 @@ without_training(struct vq_train *t)
 		if (!there && t->reports < VQ_MAX_REPORTS)
 			t->report[t->reports++] = loss;
 	}
-	t->updates = 0;
+	vq_train_free(t);		/* of its updates */
 	t->shows = 0;
 	t->stop_metric = NULL;
 }
