@@ -19,7 +19,7 @@ enum {
 };
 
 /* Above this ratio small values are not seen on a linear axis. */
-static const double log_ratio = 30;
+static const double log_ratio = 6;
 
 static const char *const colors[SPLITS] = { "#3b78b4", "#d9542b", "#3a9a5c", "#8b5fb0" };
 

@@ -150,17 +150,18 @@ ticks(struct vq_text *t, const struct vq_axes *a, double from, double to, double
 	}
 }
 
-/* Powers of ten, and 2 and 5 times them where there is room. */
+/* Powers of ten, and multiples of them where there is room. */
 static void
 ticks_log(struct vq_text *t, const struct vq_axes *a, tick_fn *tick)
 {
+	static const double few[] = { 1, 0 }, some[] = { 1, 2, 5, 0 }, many[] = { 1, 1.5, 2, 3, 4, 5, 7, 0 };
 	double decades = a->y1 - a->y0, every = ceil(decades / 10);
-	bool between = decades < 2.6;
+	const double *multiple = decades < 1.3 ? many : decades < 2.6 ? some : few;
 
 	for (double e = floor(a->y0 / every) * every; e <= a->y1; e += every)
-		for (int m = 1; m <= (between ? 5 : 1); m += m == 1 ? 1 : 3)
-			if (e + log10(m) >= a->y0 && e + log10(m) <= a->y1)
-				tick(t, a, m * pow(10, e));
+		for (const double *m = multiple; *m > 0; m++)
+			if (e + log10(*m) >= a->y0 && e + log10(*m) <= a->y1)
+				tick(t, a, *m * pow(10, e));
 }
 
 static void

@@ -486,6 +486,8 @@ train(struct vq_trainer *s)
 	}
 	if (stopped && error == 0 && !*s->r->signal)	/* by a limit: shows how far it came */
 		error = vq_trainer_show(s, VQ_SHOW_STOPPED, true);
+	if (stopped && error == 0)
+		error = vq_run_plot(s->r->run, s->d);
 	return error;
 }
 
