@@ -19,7 +19,7 @@ enum {
 	COPY_COLS = 48,			/* columns that pay for copying a stretch of a */
 	FEW = 16,			/* rows up to which b is read once, unpacked */
 	FEW_FLOATS = 1 << 16,		/* of a at most */
-	FEW_SERIAL = 1 << 17,		/* m * n * k below which a second thread costs more than it brings */
+	SERIAL = 1 << 17,		/* m * n * k of all together below which a second thread costs more than it brings */
 	STRIP = 4096,			/* floats of the result in a task then: they stay in the first-level cache */
 };
 
@@ -256,6 +256,13 @@ plan_of(const struct vq_shape *a, const struct vq_shape *b, const struct vq_shap
 	return s;
 }
 
+/* Threads that the work is worth. */
+static int
+team_of(const struct plan *s, int threads)
+{
+	return (double)s->batch * (double)s->m * (double)s->n * (double)s->k < SERIAL ? 1 : threads;
+}
+
 /* Operands and result of batch i. */
 static struct product
 product_at(const struct vq_call *c, const struct plan *s, bool ta, bool tb, int64_t i)
@@ -336,8 +343,7 @@ run_few(const struct vq_call *call, const struct product *p, const struct plan *
 	}
 	int64_t strip = ceil_div(p->n, 64 * call->threads) * 64;
 	strip = strip > STRIP / p->m ? STRIP / p->m / 64 * 64 : strip;
-	int team = p->m * p->n * p->k < FEW_SERIAL ? 1 : call->threads;
-	#pragma omp parallel for num_threads(team) schedule(static)
+	#pragma omp parallel for num_threads(team_of(s, call->threads)) schedule(static)
 	for (int64_t j = 0; j < p->n; j += strip) {
 		int64_t n = p->n - j < strip ? p->n - j : strip;
 		few_strip(call->k, p, s, a, room + omp_get_thread_num() * STRIP, j, n);
@@ -390,7 +396,7 @@ vq_matmul_run(const struct vq_call *c, bool ta, bool tb)
 		memset(c->out[0].data, 0, vq_type_bytes(c->out[0].type));
 		vq_epilogue_apply(&end, 0, s.batch * s.m, 0, s.n);
 	} else if (s.whole) {
-		#pragma omp parallel for num_threads(c->threads) schedule(dynamic)
+		#pragma omp parallel for num_threads(team_of(&s, c->threads)) schedule(dynamic)
 		for (int64_t i = 0; i < s.batch; i++) {
 			char *mine = scratch + (size_t)omp_get_thread_num() * (s.packed + s.copied);
 			struct product p = product_at(c, &s, ta, tb, i);
@@ -409,7 +415,7 @@ vq_matmul_run(const struct vq_call *c, bool ta, bool tb)
 			struct product p = product_at(c, &s, ta, tb, i);
 
 			p.end = &end;
-			run_product(u, &p, &s, (float *)scratch, scratch + s.packed, p.m * p.n * p.k < FEW_SERIAL ? 1 : c->threads);
+			run_product(u, &p, &s, (float *)scratch, scratch + s.packed, team_of(&s, c->threads));
 		}
 	}
 }
