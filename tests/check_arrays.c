@@ -570,6 +570,78 @@ START_TEST(damaged_npz)
 }
 END_TEST
 
+/* --- SVHN --------------------------------------------------------------------- */
+
+static void
+expect_svhn(const char *source, const char *split, int n)
+{
+	static const int label[] = { 1, 0, 7 };
+	struct vq_data_spec s = spec_of(source);
+	struct vq_dataset *d;
+	float x[32 * 32 * 3];
+
+	s.split = split;
+	d = open_whole(&s);
+	ck_assert_int_eq(d->count, n);
+	ck_assert_int_eq(d->classes, 10);
+	for (uint32_t i = 0; i < d->count; i++) {
+		int32_t y;
+
+		d->kind->gather(d, 0, &i, 1, x);
+		d->kind->gather(d, 1, &i, 1, &y);
+		ck_assert_int_eq(y, label[i]);
+		for (int k = 0; k < 32 * 32 * 3; k++)
+			ck_assert_int_eq(lroundf(x[k] * 255), (40 * (int)i + 11 * (k % 3) + 5 * (k / 96) + k / 3 % 32) % 256);
+	}
+	vq_dataset_close(d);
+}
+
+/* Packed and not, whole, cut and altered. */
+START_TEST(svhn)
+{
+	static const char *const splits[] = { "train", "test" };
+	struct vq_data_spec s = spec_of("svhn");
+	struct vq_diags d = { 0 };
+
+	mkdir("data", 0755);
+	mkdir("data/svhn", 0755);
+	put_fixture("data/svhn/train_32x32.mat", "train_32x32.mat");
+	put_fixture("data/svhn/test_32x32.mat", "test_32x32.mat");
+	expect_svhn("svhn", "train", 3);
+	expect_svhn("svhn", "test", 1);
+	expect_svhn("data/svhn", "train", 3);
+	s.split = "extra";
+	refuses(&s, VQ_DATA, "extra_32x32.mat is missing");
+	for (int f = 0; f < 2; f++) {
+		char *path = vq_asprintf("data/svhn/%s_32x32.mat", splits[f]);
+		size_t n;
+		char *bytes = fixture(strrchr(path, '/') + 1, &n);
+
+		s.split = splits[f];
+		for (size_t cut = 0; cut < n - 8; cut += 17) {
+			put(path, bytes, cut);
+			ck_assert_ptr_null(vq_dataset_open(&s, &d));
+			ck_assert_int_eq(vq_diags_status(&d), VQ_DATA);
+			vq_diags_free(&d);
+			memset(&d, 0, sizeof(d));
+		}
+		for (size_t i = 0; i < n; i += i < 300 ? 1 : 23)
+			for (int bit = 1; bit < 256; bit *= 4) {
+				bytes[i] ^= (char)bit;
+				put(path, bytes, n);
+				vq_dataset_close(vq_dataset_open(&s, &d));
+				vq_diags_free(&d);
+				memset(&d, 0, sizeof(d));
+				bytes[i] ^= (char)bit;
+			}
+		free(bytes);
+		free(path);
+	}
+	put("data/svhn/test_32x32.mat", "not MATLAB", 10);
+	refuses(&s, VQ_DATA, "test_32x32.mat: is no MATLAB file of version 5");
+}
+END_TEST
+
 int
 main(void)
 {
@@ -579,7 +651,7 @@ main(void)
 	int failed;
 
 	tcase_add_checked_fixture(t, setup, teardown);
-	tcase_set_timeout(t, 60);
+	tcase_set_timeout(t, 180);
 	tcase_add_test(t, cifar_as_downloaded_and_unpacked);
 	tcase_add_test(t, damaged_cifar);
 	tcase_add_test(t, npy_pictures);
@@ -589,6 +661,7 @@ main(void)
 	tcase_add_test(t, npz_of_medmnist);
 	tcase_add_test(t, npz_of_other_names);
 	tcase_add_test(t, damaged_npz);
+	tcase_add_test(t, svhn);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);

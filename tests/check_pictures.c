@@ -776,7 +776,7 @@ main(void)
 	int failed;
 
 	tcase_add_checked_fixture(t, setup, teardown);
-	tcase_set_timeout(t, 60);
+	tcase_set_timeout(t, 180);
 	tcase_add_loop_test(t, as_pillow_decodes, 0, (int)VQ_COUNT(readable));
 	tcase_add_loop_test(t, damaged_pictures, 0, (int)VQ_COUNT(readable));
 	tcase_add_test(t, what_is_no_picture);

@@ -333,7 +333,7 @@ main(void)
 	SRunner *r;
 	int failed;
 
-	tcase_set_timeout(t, 60);
+	tcase_set_timeout(t, 180);
 	tcase_add_loop_test(t, fits_as_pillow, 0, (int)(VQ_COUNT(filters) * VQ_COUNT(sizes)));
 	tcase_add_test(t, floats_are_not_rounded);
 	tcase_add_test(t, grey_and_colour);
