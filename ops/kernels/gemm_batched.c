@@ -21,6 +21,8 @@ enum {
 	FEW_FLOATS = 1 << 16,		/* of a at most */
 	SERIAL = 1 << 17,		/* m * n * k of all together below which a second thread costs more than it brings */
 	STRIP = 4096,			/* floats of the result in a task then: they stay in the first-level cache */
+	ROOM_GAP = 16,			/* between the rows that it is summed in */
+	ROOM = STRIP + FEW * ROOM_GAP,
 };
 
 /* c[m, n] = op(a)[m, k] . op(b)[k, n] */
@@ -301,32 +303,33 @@ few_add(const struct vq_kernels *k, float *c, int64_t ldc, const float *a, int64
 /*
  * Columns [j, j + n) of few rows: b goes by once.  The stretches of k that are summed
  * apart are those of run_product, so that a row has the same bits among few rows and
- * among many.
+ * among many.  They are summed in room, whose rows do not lie a power of two apart as
+ * those of b and c often do: they would fight for the same lines of the cache.
  */
 static void
 few_strip(const struct vq_kernels *k, const struct product *p, const struct plan *s, const float *a, float *room,
     int64_t j, int64_t n)
 {
-	for (int64_t i = 0; i < p->m; i++)
-		memset(p->c + i * p->n + j, 0, (size_t)n * sizeof(float));
+	int64_t ld = n + ROOM_GAP;
+
 	for (int64_t from = 0; from < p->k; from += s->depth) {
 		int64_t depth = p->k - from < s->depth ? p->k - from : s->depth;
 		int64_t part = ceil_div(depth, ceil_div(depth, k->gemm->kc));
 		for (int64_t x = 0; x < depth; x += part) {
 			int64_t len = depth - x < part ? depth - x : part, at = from + x;
-			const float *b = p->b + at * p->ldb + j;
-			if (at == 0) {
-				few_add(k, p->c + j, p->n, a, p->k, b, p->ldb, p->m, len, n);
-				continue;
-			}
-			memset(room, 0, (size_t)(p->m * n) * sizeof(*room));
-			few_add(k, room, n, a + at, p->k, b, p->ldb, p->m, len, n);
+			memset(room, 0, (size_t)(p->m * ld) * sizeof(*room));
+			few_add(k, room, ld, a + at, p->k, p->b + at * p->ldb + j, p->ldb, p->m, len, n);
 			for (int64_t i = 0; i < p->m; i++) {
 				float *c = p->c + i * p->n + j;
-				k->ew[VQ_EW_ADD](c, c, room + i * n, NULL, 0, 0, n);
+				if (at == 0)
+					memcpy(c, room + i * ld, (size_t)n * sizeof(*c));
+				else
+					k->ew[VQ_EW_ADD](c, c, room + i * ld, NULL, 0, 0, n);
 			}
 		}
 	}
+	for (int64_t i = 0; p->k == 0 && i < p->m; i++)
+		memset(p->c + i * p->n + j, 0, (size_t)n * sizeof(float));
 }
 
 static void
@@ -346,7 +349,7 @@ run_few(const struct vq_call *call, const struct product *p, const struct plan *
 	#pragma omp parallel for num_threads(team_of(s, call->threads)) schedule(static)
 	for (int64_t j = 0; j < p->n; j += strip) {
 		int64_t n = p->n - j < strip ? p->n - j : strip;
-		few_strip(call->k, p, s, a, room + omp_get_thread_num() * STRIP, j, n);
+		few_strip(call->k, p, s, a, room + omp_get_thread_num() * ROOM, j, n);
 		vq_epilogue_apply(end, 0, p->m, j, n);
 	}
 }
@@ -426,7 +429,7 @@ vq_matmul_scratch(const struct vq_cost *c, bool ta, bool tb)
 	struct plan s = plan_of(&c->in[0].shape, &c->in[1].shape, &c->out[0].shape, ta, tb);
 
 	if (s.few)
-		return ((size_t)(ta ? s.m * s.k : 0) + (size_t)c->threads * STRIP) * sizeof(float);
+		return ((size_t)(ta ? s.m * s.k : 0) + (size_t)c->threads * ROOM) * sizeof(float);
 	size_t threads = (size_t)c->threads, packs = s.whole || s.splits > 1 ? threads : 1;
 
 	return packs * s.packed + threads * s.copied + (s.splits > 1 ? (size_t)s.splits * s.partial : 0);

@@ -202,9 +202,9 @@ transpose16(const float *from, int64_t ld, int n, int len, float *to)
 			_mm512_store_ps(to + i * NR, q[i]);
 }
 
-/* `rows` rows of c at once, so that what is loaded of b is used for all. */
+/* `rows` rows of c at once, so that what is loaded of b is used for all; ahead: the first to read b. */
 static inline __attribute__((always_inline)) void
-add4_rows(float *c, int64_t ldc, int rows, int64_t n, const float *a, int64_t lda, const float *b, int64_t ldb)
+add4_rows(float *c, int64_t ldc, int rows, bool ahead, int64_t n, const float *a, int64_t lda, const float *b, int64_t ldb)
 {
 	const float *b1 = b + ldb, *b2 = b1 + ldb, *b3 = b2 + ldb;
 	__m512 x[4][4];
@@ -219,6 +219,9 @@ add4_rows(float *c, int64_t ldc, int rows, int64_t n, const float *a, int64_t ld
 		__m512 y0 = _mm512_loadu_ps(b + j), y1 = _mm512_loadu_ps(b1 + j);
 		__m512 y2 = _mm512_loadu_ps(b2 + j), y3 = _mm512_loadu_ps(b3 + j);
 
+		/* The four rows after the next: b comes from memory, in lines too far apart to be foreseen. */
+		for (int k = 8; ahead && k < 12; k++)
+			_mm_prefetch((const char *)(b + k * ldb + j), _MM_HINT_T1);
 		#pragma GCC unroll 4
 		for (int i = 0; i < rows; i++) {
 			__m512 sum = _mm512_fmadd_ps(x[i][0], y0, _mm512_loadu_ps(c + i * ldc + j));
@@ -242,11 +245,11 @@ add4(float *c, int64_t ldc, int64_t m, int64_t n, const float *a, int64_t lda, c
 	int64_t i = 0;
 
 	for (; i + 4 <= m; i += 4)
-		add4_rows(c + i * ldc, ldc, 4, n, a + i * lda, lda, b, ldb);
+		add4_rows(c + i * ldc, ldc, 4, i == 0, n, a + i * lda, lda, b, ldb);
 	for (; i + 2 <= m; i += 2)
-		add4_rows(c + i * ldc, ldc, 2, n, a + i * lda, lda, b, ldb);
+		add4_rows(c + i * ldc, ldc, 2, i == 0, n, a + i * lda, lda, b, ldb);
 	for (; i < m; i++)
-		add4_rows(c + i * ldc, ldc, 1, n, a + i * lda, lda, b, ldb);
+		add4_rows(c + i * ldc, ldc, 1, i == 0, n, a + i * lda, lda, b, ldb);
 }
 
 static void
