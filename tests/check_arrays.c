@@ -12,6 +12,7 @@
 #include "datasets/archive.h"
 #include "datasets/dataset.h"
 #include "engine/checkpoint.h"
+#include "tests/datasets.h"
 #include "tests/scratch.h"
 
 static char dir[64];
@@ -62,46 +63,6 @@ put_fixture(const char *path, const char *name)
 
 	put(path, bytes, n);
 	free(bytes);
-}
-
-static struct vq_data_spec
-spec_of(const char *source)
-{
-	struct vq_data_spec s = { 0 };
-
-	vq_params_default(vq_data_params, &s);
-	s.source = source;
-	return s;
-}
-
-static struct vq_dataset *
-open_whole(const struct vq_data_spec *s)
-{
-	struct vq_diags d = { 0 };
-	struct vq_dataset *set = vq_dataset_open(s, &d);
-
-	if (set == NULL)
-		vq_diags_print(&d, stderr, false);
-	ck_assert_ptr_nonnull(set);
-	return set;
-}
-
-static void
-refuses(const struct vq_data_spec *s, enum vq_status status, const char *text)
-{
-	struct vq_diags d = { 0 };
-	bool found;
-
-	ck_assert_ptr_null(vq_dataset_open(s, &d));
-	ck_assert_int_gt(d.total, 0);
-	found = strstr(d.diag[0]->message, text) != NULL;
-	for (int i = 0; i < d.diag[0]->lines; i++)
-		found |= strstr(d.diag[0]->line[i].text, text) != NULL;
-	if (!found)
-		vq_diags_print(&d, stderr, false);
-	ck_assert_msg(found, "'%s' is not in '%s'", text, d.diag[0]->message);
-	ck_assert_int_eq(vq_diags_status(&d), status);
-	vq_diags_free(&d);
 }
 
 /* --- CIFAR -------------------------------------------------------------------- */

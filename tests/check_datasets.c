@@ -12,6 +12,7 @@
 #include "datasets/dataset.h"
 #include "datasets/sha256.h"
 #include "engine/compile.h"
+#include "tests/datasets.h"
 #include "tests/scratch.h"
 
 enum { N = 50, SIDE = 28, PIXELS = N * SIDE * SIDE };
@@ -98,46 +99,6 @@ put_folder(const char *name)
 	snprintf(file, sizeof(file), "%s/train-labels-idx1-ubyte", name);
 	put_file(file, labels, labels_len);
 	free(path);
-}
-
-static struct vq_data_spec
-spec_of(const char *source)
-{
-	struct vq_data_spec s = { 0 };
-
-	vq_params_default(vq_data_params, &s);
-	s.source = source;
-	return s;
-}
-
-static struct vq_dataset *
-open_whole(const struct vq_data_spec *s)
-{
-	struct vq_diags d = { 0 };
-	struct vq_dataset *set = vq_dataset_open(s, &d);
-
-	if (set == NULL)
-		vq_diags_print(&d, stderr, false);
-	ck_assert_ptr_nonnull(set);
-	ck_assert_int_eq(d.total, 0);
-	return set;
-}
-
-/* Opening fails with this status, and the first message or one of its lines holds the text. */
-static void
-refuses(const struct vq_data_spec *s, enum vq_status status, const char *text)
-{
-	struct vq_diags d = { 0 };
-	bool found;
-
-	ck_assert_ptr_null(vq_dataset_open(s, &d));
-	ck_assert_int_gt(d.total, 0);
-	ck_assert_int_eq(vq_diags_status(&d), status);
-	found = strstr(d.diag[0]->message, text) != NULL;
-	for (int i = 0; i < d.diag[0]->lines; i++)
-		found |= strstr(d.diag[0]->line[i].text, text) != NULL;
-	ck_assert_msg(found, "'%s' is not in '%s'", text, d.diag[0]->message);
-	vq_diags_free(&d);
 }
 
 /* --- IDX ---------------------------------------------------------------------- */

@@ -10,6 +10,7 @@
 #include "datasets/dataset.h"
 #include "datasets/resize.h"
 #include "engine/checkpoint.h"
+#include "tests/datasets.h"
 
 /* An array of the fixtures. */
 static void *
@@ -107,30 +108,8 @@ END_TEST
 
 /* --- data: keys --------------------------------------------------------------- */
 
-static struct vq_data_spec
-spec_of(const char *source)
-{
-	struct vq_data_spec s = { 0 };
-
-	vq_params_default(vq_data_params, &s);
-	s.source = source;
-	return s;
-}
-
-static struct vq_dataset *
-open_whole(const struct vq_data_spec *s)
-{
-	struct vq_diags d = { 0 };
-	struct vq_dataset *set = vq_dataset_open(s, &d);
-
-	if (set == NULL)
-		vq_diags_print(&d, stderr, false);
-	ck_assert_ptr_nonnull(set);
-	return set;
-}
-
 static void
-refuses(const struct vq_data_spec *s, enum vq_status status, const char *text)
+refuses_saying(const struct vq_data_spec *s, enum vq_status status, const char *text)
 {
 	struct vq_diags d = { 0 };
 
@@ -196,15 +175,15 @@ START_TEST(what_cannot_be_had)
 
 	s.limit = 8;
 	s.channels = 2;
-	refuses(&s, VQ_CONFIG, "channels must be 1 (grey), 3 (colour) or 0");
+	refuses_saying(&s, VQ_CONFIG, "channels must be 1 (grey), 3 (colour) or 0");
 	s.channels = 0;
 	s.crop = 28;
-	refuses(&s, VQ_CONFIG, "crop = 28 is as large as the pictures, 28 x 28");
+	refuses_saying(&s, VQ_CONFIG, "crop = 28 is as large as the pictures, 28 x 28");
 	s.crop = 0;
 	s.limit = 0;
 	s.size = (struct vq_ints){ 2, { 8192, 8192 } };
 	s.channels = 3;
-	refuses(&s, VQ_DATA, "60000 pictures of 8192 x 8192 take");
+	refuses_saying(&s, VQ_DATA, "60000 pictures of 8192 x 8192 take");
 }
 END_TEST
 
