@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/safetensors.h"
 
@@ -244,4 +245,15 @@ vq_checkpoint_hash(const char *path, char hex[17], struct vq_diags *d)
 	hash_tensors(file.tensor, file.count, hex);
 	vq_tensors_free(&file);
 	return 0;
+}
+
+char *
+vq_checkpoint_of(const char *dir)
+{
+	char *best = vq_asprintf("%s/checkpoints/best.safetensors", dir);
+
+	if (access(best, F_OK) == 0)
+		return best;
+	free(best);
+	return vq_asprintf("%s/checkpoints/last.safetensors", dir);
 }

@@ -277,3 +277,15 @@ vq_file_read(const char *path, size_t max, size_t *n, enum vq_status status, str
 	close(fd);
 	return bytes;
 }
+
+char *
+vq_file_stem(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *name = vq_strdup(slash ? slash + 1 : path);
+	char *dot = strrchr(name, '.');
+
+	if (dot && dot > name)
+		*dot = '\0';
+	return name;
+}

@@ -72,6 +72,9 @@ struct vq_base {
 int vq_model_bases(const struct vq_model *m);
 const struct vq_base *vq_model_base(const struct vq_model *m, int i);
 
+/* "code" of "vq.code". */
+const char *vq_last_part(const char *name);
+
 /* --- stages: kept as trees, read by the stage with its own tables --------- */
 
 int vq_model_stages(const struct vq_model *m);

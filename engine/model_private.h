@@ -257,7 +257,6 @@ const struct body *vq_find_graph(const struct file *f, const char *name);
 void vq_near_lets(const struct file *f, struct vq_suggest *s);
 void vq_near_callees(const struct file *f, struct vq_suggest *s, bool modules);
 /* "b" of "a.b". */
-const char *vq_last_part(const char *name);
 
 /* --- model_read.c --------------------------------------------------------- */
 

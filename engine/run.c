@@ -46,19 +46,6 @@ catch_signals(void)
 
 /* --- the run's folder ---------------------------------------------------- */
 
-/* "vqvae_mnist" of "graphs/vqvae_mnist.yaml". */
-static char *
-base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-	char *name = vq_strdup(slash ? slash + 1 : path);
-	char *dot = strrchr(name, '.');
-
-	if (dot && dot > name)
-		*dot = '\0';
-	return name;
-}
-
 static int64_t
 bytes_of_vars(const struct vq_vars *v)
 {
@@ -74,7 +61,7 @@ create_run(const struct vq_run_options *o, const struct vq_model *m, int64_t byt
     struct vq_diags *d)
 {
 	struct vq_text resolved = { 0 };
-	char *name = o->name ? vq_strdup(o->name) : base_name(o->file);
+	char *name = o->name ? vq_strdup(o->name) : vq_file_stem(o->file);
 	size_t n;
 	char *config = vq_file_read(o->file, VQ_YAML_BYTES, &n, VQ_CONFIG, d);
 	struct vq_run *run = NULL;

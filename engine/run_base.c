@@ -36,18 +36,6 @@ resolved_of(const char *dir)
 	return text;
 }
 
-/* The file with a run's weights: those that validation found best, or the last ones. */
-static char *
-weights_of(const char *dir)
-{
-	char *best = vq_asprintf("%s/checkpoints/best.safetensors", dir);
-
-	if (access(best, R_OK) == 0)
-		return best;
-	free(best);
-	return vq_asprintf("%s/checkpoints/last.safetensors", dir);
-}
-
 static void
 consider(struct found *f, char *dir, const char *resolved)
 {
@@ -194,7 +182,7 @@ load_base(const char *alias, const char *dir, struct vq_vars *vars, struct vq_di
 {
 	static const char average[] = "average.";
 	struct vq_vars own = { 0 };
-	char *path = weights_of(dir);
+	char *path = vq_checkpoint_of(dir);
 	int error = vq_checkpoint_load(path, &own, VQ_LOAD_PARAMS, NULL, d);
 
 	for (int pass = 0; pass < 2 && error == 0; pass++)
@@ -231,17 +219,6 @@ make_run(const struct vq_run_options *o, const struct vq_base *b, const char *re
 	return vq_run_file(&own, d);
 }
 
-static char *
-stem(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-	char *name = vq_strdup(slash ? slash + 1 : path), *dot = strrchr(name, '.');
-
-	if (dot && dot > name)
-		*dot = '\0';
-	return name;
-}
-
 /* The folder of a finished run in *dir, for free(), found or made. */
 static int
 find_or_make(const struct vq_run_options *o, const struct vq_base *b, double started, bool *stop, char **dir,
@@ -259,7 +236,7 @@ find_or_make(const struct vq_run_options *o, const struct vq_base *b, double sta
 	vq_model_free(m);
 	find_run(out, resolved.s, &f);
 	if (!f.done) {
-		char *name = stem(b->path), *same = vq_asprintf("%s/%s", out, name);
+		char *name = vq_file_stem(b->path), *same = vq_asprintf("%s/%s", out, name);
 		if (f.dir && !o->quiet)
 			fprintf(stderr, "%s has not come to its end: it goes on first\n", f.dir);
 		else if (!o->quiet)

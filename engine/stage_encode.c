@@ -200,22 +200,13 @@ note_made(const char *folder, const char *split, const char *key, const char *co
 
 /* --- encoding -------------------------------------------------------------- */
 
-/* "code" of "vq.code". */
-static const char *
-last_part(const char *name)
-{
-	const char *dot = strrchr(name, '.');
-
-	return dot ? dot + 1 : name;
-}
-
 /* Names of the arrays: the value, then the data's fields that are no pictures. */
 static int
 array_names(const struct vq_encode *e, const struct vq_dataset *data, const char *name[VQ_MAX_FIELDS + 1])
 {
 	int n = 0;
 
-	name[n++] = last_part(e->value);
+	name[n++] = vq_last_part(e->value);
 	for (int f = 0; f < data->fields; f++)
 		if (strcmp(data->field[f].name, "image") != 0 && strcmp(data->field[f].name, name[0]) != 0)
 			name[n++] = data->field[f].name;

@@ -71,9 +71,11 @@ vq_tool_near(struct vq_diag *e, const char *wrong, const char *const *name, int 
 const char *
 vq_tool_weights(struct vq_cli *c, const char *run)
 {
-	char *best = vq_arena_printf(&c->arena, "%s/checkpoints/best.safetensors", run);
+	char *path = vq_checkpoint_of(run);
+	const char *copy = vq_arena_strdup(&c->arena, path);
 
-	return access(best, F_OK) == 0 ? best : vq_arena_printf(&c->arena, "%s/checkpoints/last.safetensors", run);
+	free(path);
+	return copy;
 }
 
 const char *
