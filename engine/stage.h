@@ -133,6 +133,10 @@ int vq_stage_find(const struct vq_model *m, const char *name, struct vq_diags *d
  */
 struct vq_graph *vq_train_graph(const struct vq_model *m, const struct vq_train *t, int64_t batch,
     unsigned active, bool apply, struct vq_diags *d);
+/* Its two halves: forward, then gradients and updates appended; these take g over, NULL included. */
+struct vq_graph *vq_train_forward(const struct vq_model *m, const struct vq_train *t, int64_t batch,
+    struct vq_diags *d);
+struct vq_graph *vq_train_updates(struct vq_graph *g, const struct vq_train *t, unsigned active, bool apply);
 /* The same for evaluation: no updates. */
 struct vq_graph *vq_eval_graph(const struct vq_model *m, const struct vq_train *t, int64_t batch,
     struct vq_diags *d);

@@ -140,10 +140,14 @@ expand(const struct vq_model *m, const struct vq_train *t, int64_t batch, bool t
 }
 
 struct vq_graph *
-vq_train_graph(const struct vq_model *m, const struct vq_train *t, int64_t batch, unsigned active, bool apply,
-    struct vq_diags *d)
+vq_train_forward(const struct vq_model *m, const struct vq_train *t, int64_t batch, struct vq_diags *d)
 {
-	struct vq_graph *g = expand(m, t, batch, true, d);
+	return expand(m, t, batch, true, d);
+}
+
+struct vq_graph *
+vq_train_updates(struct vq_graph *g, const struct vq_train *t, unsigned active, bool apply)
+{
 	int error = 0;
 
 	for (int k = 0; g && k < t->updates; k++)
@@ -156,6 +160,13 @@ vq_train_graph(const struct vq_model *m, const struct vq_train *t, int64_t batch
 		return NULL;
 	}
 	return g;
+}
+
+struct vq_graph *
+vq_train_graph(const struct vq_model *m, const struct vq_train *t, int64_t batch, unsigned active, bool apply,
+    struct vq_diags *d)
+{
+	return vq_train_updates(vq_train_forward(m, t, batch, d), t, active, apply);
 }
 
 /* What `stop` watches must be among what validation tells. */

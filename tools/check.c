@@ -24,6 +24,7 @@ struct result {
 	int values, nodes;
 	int64_t params, state, arena;
 	double flops, expand_s;
+	double gradient_s;		/* gradients and updates; 0 where there are none */
 	struct vq_text passes;		/* "simplify   0.123 ms   45 nodes" lines */
 };
 
@@ -38,9 +39,10 @@ struct check {
 
 static void
 add_result(struct check *k, struct vq_graph *g, const char *name, const char *mode, int64_t batch,
-    double expand_s)
+    double expand_s, double gradient_s)
 {
-	struct result r = { .name = name, .mode = mode, .batch = batch, .expand_s = expand_s };
+	struct result r = { .name = name, .mode = mode, .batch = batch, .expand_s = expand_s,
+		.gradient_s = gradient_s };
 	struct vq_compile how = { .timings = true, .dump = &r.passes };
 	struct vq_plan *p;
 
@@ -76,7 +78,7 @@ check_graph(struct check *k, const char *name, bool train)
 			batch = size[i].value;
 	g = vq_model_expand(k->m, name, train, size, n, &k->c->d);
 	if (g)
-		add_result(k, g, name, train ? "train" : "eval", batch, vq_now() - start);
+		add_result(k, g, name, train ? "train" : "eval", batch, vq_now() - start, 0);
 }
 
 /* A source that does not exist is wrong here; one that is not on this machine is not. */
@@ -101,12 +103,11 @@ check_samples(struct check *k, int i)
 	if (vq_sample_read(k->m, i, &s, &k->c->d) == 0) {
 		struct vq_graph *g = vq_sample_step(k->m, &s, s.batch, &k->c->d);
 		if (g)
-			add_result(k, g, s.name, "position", s.batch, vq_now() - start);
+			add_result(k, g, s.name, "position", s.batch, vq_now() - start, 0);
 	}
 	vq_sample_free(&s);
 }
 
-/* The training step: forward, backward and updates. */
 /* A stage that only runs a graph over data. */
 static void
 check_pass(struct check *k, int i, int kind)
@@ -122,13 +123,24 @@ check_pass(struct check *k, int i, int kind)
 	vq_train_free(&e.t);
 }
 
+/* The training step: forward, backward and updates. */
+static bool
+check_step(struct check *k, const struct vq_train *t, int64_t batch)
+{
+	double start = vq_now();
+	struct vq_graph *g = vq_train_forward(k->m, t, batch, &k->c->d);
+	double expanded = vq_now();
+
+	g = vq_train_updates(g, t, (1u << t->updates) - 1, true);
+	if (g)
+		add_result(k, g, t->name, "step", batch, expanded - start, vq_now() - expanded);
+	return g != NULL;
+}
+
 static void
 check_stage(struct check *k, int i)
 {
 	struct vq_train t = { 0 };
-	struct vq_graph *g;
-	double start = vq_now();
-
 	int kind = vq_stage_kind(k->m, i, &k->c->d);
 
 	if (kind == VQ_STAGE_SAMPLE)
@@ -144,12 +156,9 @@ check_stage(struct check *k, int i)
 		if (t.validate.source)
 			check_source(k, &t.validate);
 
-		g = vq_train_graph(k->m, &t, batch, (1u << t.updates) - 1, true, &k->c->d);
-		if (g)
-			add_result(k, g, vq_model_stage_name(k->m, i), "step", batch, vq_now() - start);
 		/* What is shown and watched is judged with the graph it belongs to. */
-		if (g && vq_train_val(&t) && (g = vq_eval_graph(k->m, &t, batch, &k->c->d)) != NULL)
-			vq_graph_free(g);
+		if (check_step(k, &t, batch) && vq_train_val(&t))
+			vq_graph_free(vq_eval_graph(k->m, &t, batch, &k->c->d));
 	}
 	vq_train_free(&t);
 }
@@ -199,10 +208,15 @@ after_expand(const struct result *r)
 static void
 print_times(const struct check *k)
 {
-	printf("\nread and validate %8.3f ms\n", 1e3 * k->load_s);
-	for (int i = 0; i < k->results; i++)
-		printf("%s, %s\nexpand     %8.3f ms\n%s", k->result[i].name, k->result[i].mode,
-		    1e3 * k->result[i].expand_s, after_expand(&k->result[i]));
+	printf("\nparse      %8.3f ms\n", 1e3 * k->load_s);
+	for (int i = 0; i < k->results; i++) {
+		const struct result *r = &k->result[i];
+
+		printf("\n%s, %s\nexpand     %8.3f ms\n", r->name, r->mode, 1e3 * r->expand_s);
+		if (r->gradient_s > 0)
+			printf("gradient   %8.3f ms\n", 1e3 * r->gradient_s);
+		printf("%s", after_expand(r));
+	}
 }
 
 static json_t *
@@ -211,6 +225,8 @@ times_of(const struct result *r)
 	json_t *ms = json_object();
 
 	json_object_set_new(ms, "expand", json_real(1e3 * r->expand_s));
+	if (r->gradient_s > 0)
+		json_object_set_new(ms, "gradient", json_real(1e3 * r->gradient_s));
 	for (const char *s = after_expand(r); *s; s += strcspn(s, "\n") + 1) {
 		char name[32];
 		double x;
@@ -270,7 +286,7 @@ print_json(const struct check *k)
 	}
 	json_object_set_new(top, "graphs", graphs);
 	if (k->o->time)
-		json_object_set_new(top, "load_ms", json_real(1e3 * k->load_s));
+		json_object_set_new(top, "parse_ms", json_real(1e3 * k->load_s));
 	json_object_set_new(top, "errors", errors_of(&k->c->d));
 	vq_tool_json(k->c, top, k->c->color_out);
 }
@@ -306,7 +322,7 @@ static const struct vq_opt opts[] = {
 	{ "batch", 'b', AT(VQ_O_INT, batch), "N", 1, 1e9,
 	    .doc = "batch size (default: of the stage that uses the graph, else 1)" },
 	{ "size", 0, AT(VQ_O_LIST, size), "NAME=N", .doc = "another free size (default 1)" },
-	{ "time", 0, AT(VQ_O_FLAG, time), .doc = "milliseconds of reading, expanding and each pass" },
+	{ "time", 0, AT(VQ_O_FLAG, time), .doc = "milliseconds of parsing, expanding, gradients, each pass and the plan" },
 	{ 0 }
 };
 static const char *const examples[] = {

@@ -10,7 +10,16 @@ quiet
 run 0 check linear.yaml -q
 silent
 run 0 check linear.yaml --time
-out "simplify"
+for pass in parse expand lower simplify fuse plan; do
+	expect "$pass is timed" grep -Eq "^$pass +[0-9.]+ ms" .out
+done
+grep -q "^gradient" .out && fail "a gradient is timed where there is none"
+run 0 check tiny.yaml --time
+expect "gradients are timed" grep -Eq "^gradient +[0-9.]+ ms" .out
+run 0 check tiny.yaml --time --json
+for pass in parse_ms expand gradient lower simplify fuse plan; do
+	expect "$pass is timed" grep -Eq "\"$pass\": [0-9.e-]+" .out
+done
 run 0 check linear.yaml --batch 7 --json
 out '"ok": true'
 out '"batch": 7'
