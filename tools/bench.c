@@ -156,96 +156,13 @@ by_value(const void *a, const void *b)
 
 /* --- reports --------------------------------------------------------------- */
 
-/* All nodes of one kind. */
-struct kind {
-	const char *name;
-	int nodes;
-	double s, flops, bytes;		/* of one step */
-};
-
-static int
-by_time(const void *a, const void *b)
+static struct vq_bench_profile
+profile_of(const struct bench *b, double roof_gflops)
 {
-	return by_value(&((const struct kind *)b)->s, &((const struct kind *)a)->s);
-}
-
-static struct kind *
-sum_kinds(const struct bench *b, int *count)
-{
-	const struct vq_graph *g = b->plan->graph;
-	struct kind *kind = vq_alloc_array((size_t)g->nodes + 1, sizeof(*kind));
-	int n = 0;
-
-	for (int i = 0; i < g->nodes; i++) {
-		const char *name = g->node[i].op->name;
-		int k = 0;
-
-		while (k < n && strcmp(kind[k].name, name) != 0)
-			k++;
-		n += k == n;
-		kind[k].name = name;
-		kind[k].nodes++;
-		kind[k].s += b->node_s[i] / (double)b->o->steps;
-		kind[k].flops += vq_node_flops(g, i);
-		kind[k].bytes += vq_node_bytes(g, i);
-	}
-	qsort(kind, (size_t)n, sizeof(*kind), by_time);
-	*count = n;
-	return kind;
-}
-
-static json_t *
-profile_json(const struct bench *b)
-{
-	json_t *list = json_array();
-	int n;
-	struct kind *kind = sum_kinds(b, &n);
-	double sum = 0;
-
-	for (int k = 0; k < n; k++)
-		sum += kind[k].s;
-	for (int k = 0; k < n; k++) {
-		json_t *j = json_object();
-
-		json_object_set_new(j, "op", json_string(kind[k].name));
-		json_object_set_new(j, "nodes", json_integer(kind[k].nodes));
-		json_object_set_new(j, "ms", json_real(1e3 * kind[k].s));
-		json_object_set_new(j, "share", vq_json_real(kind[k].s / sum));
-		json_object_set_new(j, "gflops", vq_json_real(kind[k].flops / kind[k].s / 1e9));
-		json_object_set_new(j, "gb_per_s", vq_json_real(kind[k].bytes / kind[k].s / 1e9));
-		json_array_append_new(list, j);
-	}
-	free(kind);
-	return list;
-}
-
-static void
-print_profile(const struct bench *b)
-{
-	static const char *const title[] = { "op", "nodes", "ms", "share", "GFLOP/s", "GB/s" };
-	static const bool right[] = { false, true, true, true, true, true };
-	struct vq_table t = { .columns = VQ_COUNT(title), .title = title, .right = right };
-	struct vq_text out = { 0 };
-	int n;
-	struct kind *kind = sum_kinds(b, &n);
-	double sum = 0;
-
-	for (int k = 0; k < n; k++)
-		sum += kind[k].s;
-	for (int k = 0; k < n; k++) {
-		double s = kind[k].s > 0 ? kind[k].s : INFINITY;
-
-		vq_table_cell(&t, "%s", kind[k].name);
-		vq_table_cell(&t, "%d", kind[k].nodes);
-		vq_table_cell(&t, "%.3f", 1e3 * kind[k].s);
-		vq_table_cell(&t, "%.1f %%", sum > 0 ? 100 * kind[k].s / sum : 0.0);
-		vq_table_cell(&t, "%.1f", kind[k].flops / s / 1e9);
-		vq_table_cell(&t, "%.1f", kind[k].bytes / s / 1e9);
-	}
-	vq_table_end(&t, b->c->color_out, &out);
-	fwrite(out.s, 1, out.len, stdout);
-	vq_text_free(&out);
-	free(kind);
+	for (int i = 0; i < b->plan->steps; i++)
+		b->node_s[i] /= (double)b->o->steps;
+	return (struct vq_bench_profile){ .plan = b->plan, .node_s = b->node_s, .roof_gflops = roof_gflops,
+		.copy_gb_per_s = vq_copy_roof(b->plan->threads) };
 }
 
 static void
@@ -278,11 +195,18 @@ report(struct bench *b)
 	json_object_set_new(top, "threads", json_integer(b->plan->threads));
 	json_object_set_new(top, "isa", json_string(vq_kernels()->name));
 	json_object_set_new(top, "precision", json_string("f32"));
+
+	struct vq_bench_profile p = { 0 };
+
+	if (b->o->profile) {
+		p = profile_of(b, roof);
+		json_object_set_new(top, "copy_gb_per_s", vq_json_real(p.copy_gb_per_s));
+	}
 	if (b->o->profile && b->c->json)
-		json_object_set_new(top, "profile", profile_json(b));
+		json_object_set_new(top, "profile", vq_bench_profile_json(&p));
 	vq_tool_json(b->c, top, !b->c->json);
 	if (b->o->profile && !b->c->json)
-		print_profile(b);
+		vq_bench_profile_print(b->c, &p);
 }
 
 /* --- the command ----------------------------------------------------------- */
@@ -376,7 +300,7 @@ static const struct vq_opt opts[] = {
 	    .doc = "batch size (default: the stage's)" },
 	{ "precision", 0, AT(VQ_O_ENUM, precision), "P", .choices = vq_precisions,
 	    .doc = "arithmetic: f32 (bf16 is not there yet)" },
-	{ "profile", 0, AT(VQ_O_FLAG, profile), .doc = "time, share, GFLOP/s and GB/s of each kind of node" },
+	{ "profile", 0, AT(VQ_O_FLAG, profile), .doc = "a roofline: where the time goes, by kind of node, and what bounds it" },
 	{ "seed", 's', AT(VQ_O_INT, seed), "N", 0, 9e15, .doc = "of parameters and data (default 1)" },
 	{ "no-fuse", 0, AT(VQ_O_FLAG, no_fuse), .doc = "without fusing nodes" },
 	{ 0 }
@@ -398,8 +322,10 @@ const struct vq_command vq_command_bench = {
 	.about = "Prints one JSON object: step_ms {median, min, max}, samples_per_s, flops_per_step, gflops, "
 	    "roof_gflops (a matrix product measured in the same process), share_of_roof, arena_bytes, "
 	    "peak_rss_bytes, threads, isa, precision. Of a stage that draws samples: round_ms of one batch each, "
-	    "tokens_per_s, batch, length, rounds, threads, isa. With --profile a table follows, or, with --json, its "
-	    "rows are in the object as `profile`.",
+	    "tokens_per_s, batch, length, rounds, threads, isa. With --profile a table of the kinds of nodes follows, "
+	    "or, with --json, its rows are in the object as `profile`: time, share, GFLOP/s, GB/s, the least time "
+	    "at the speeds of a matrix product and of copying memory measured in the same process, and what bounds "
+	    "the kind: arithmetic, memory, or overhead where it is below half of both.",
 	.examples = examples,
 	.min_args = 1,
 	.max_args = 1,

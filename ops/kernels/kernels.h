@@ -39,4 +39,7 @@ const struct vq_kernels *vq_kernels(void);
 const struct vq_kernels *vq_kernels_of(enum vq_isa isa);	/* NULL when the CPU lacks it */
 const char *vq_kernels_complaint(void);				/* NULL, or what was wrong with VQGRAPH_ISA */
 
+/* GB/s of copying memory on so many threads, read and written counted, now, in this process (a tenth of a second). */
+double vq_copy_roof(int threads);
+
 #endif

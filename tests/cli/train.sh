@@ -18,6 +18,12 @@ expect "one line" [ "$(wc -l <.out)" -eq 1 ]
 run 0 bench tiny.yaml --steps 1 --warmup 0 --batch 3 --profile
 out '"batch": 3'
 out "GFLOP/s"
+out "roofs: "
+expect "each kind of node has its bound" [ "$(grep -cE ' (arithmetic|memory|overhead) +[0-9]+ % of (arithmetic|memory)' .out)" -gt 5 ]
+run 0 bench tiny.yaml --steps 1 --warmup 0 --batch 3 --profile --json
+for key in copy_gb_per_s op nodes ms share gflops gb_per_s least_ms roof reached bound; do
+	out "\"$key\": "
+done
 run 3 bench tiny.yaml --stage tock
 err "tok"
 
