@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "datasets/kept.h"
 #include "datasets/list.h"
 #include "datasets/sha256.h"
 #include "engine/suggest.h"
@@ -418,9 +419,14 @@ vq_dataset_open(const struct vq_data_spec *spec, struct vq_diags *d)
 		set->name = vq_strdup(full.source);
 		set->split = vq_strdup(full.split);
 		set->where = vq_strdup(folder != NULL ? folder : "built in");
-		if (k->open(set, &full, folder, d) < 0) {
+
+		int kept = vq_kept_open(set, &full, folder, d);
+
+		if (kept < 0 || (kept == 0 && k->open(set, &full, folder, d) < 0)) {
 			vq_dataset_close(set);
 			set = NULL;
+		} else if (kept == 0) {
+			set->keeping = vq_kept_begin(set, &full, folder);
 		}
 	}
 	vq_arena_free(&a);
@@ -502,10 +508,14 @@ vq_dataset_close(struct vq_dataset *d)
 {
 	if (d == NULL)
 		return;
+	vq_kept_end(d->keeping);
 	if (d->own != NULL)
 		d->kind->close(d);
 	for (int i = 0; i < d->files; i++)
 		free(d->file[i]);
+	for (int64_t i = 0; i < d->inputs; i++)
+		free(d->input[i]);
+	free(d->input);
 	free(d->name);
 	free(d->split);
 	free(d->where);

@@ -33,9 +33,12 @@ struct vq_dataset {
 	double lo, hi;			/* range of image values as delivered */
 	char *file[VQ_MAX_FILES];	/* what it was read from, in order; none when built in */
 	int files;
+	char **input;			/* what else was looked at (folders of pictures, their files); see kept.h */
+	int64_t inputs;
 	char *absent;			/* the file that would have had labels, where there is none; or NULL */
 	char *note;			/* what the log should say of it (pictures left out), or NULL */
 	void *own;			/* of the kind */
+	struct vq_keeping *keeping;	/* its being written to the cache, or NULL */
 };
 
 enum vq_bad { VQ_BAD_FAIL, VQ_BAD_SKIP };
@@ -56,6 +59,7 @@ struct vq_data_spec {
 	bool flip;			/* training: mirrored at random */
 	const char *labels;		/* a file of labels for a source that is one array; or NULL */
 	int bad;			/* enum vq_bad: pictures that cannot be read */
+	bool fresh;			/* read from the files themselves, not from what was kept of them */
 	const char *stage;		/* the stage whose arrays it is; source is their folder once that is
 					 * known; or NULL */
 	const char *base;		/* a folder, or a file in it, that relative paths start from; or NULL */

@@ -15,6 +15,7 @@
 
 #include "datasets/http.h"
 #include "datasets/sha256.h"
+#include "engine/file.h"
 
 enum { TRIES = 5, CONNECT_S = 15, STALL_S = 30 };
 #define LIMIT ((int64_t)16 << 30)	/* of a file whose size is unknown */
@@ -267,23 +268,13 @@ fetch_file(struct job *j, const char *folder, const char *const *mirror, int *wo
 static int
 make_folders(const char *path, struct vq_diags *d)
 {
-	char *p = vq_strdup(path);
-	int rc = 0;
+	char *which;
 
-	for (char *s = p + 1; rc == 0; s++) {
-		char c = *s;
-
-		if (c != '/' && c != '\0')
-			continue;
-		*s = '\0';
-		if (mkdir(p, 0755) < 0 && errno != EEXIST)
-			rc = write_error(d, p, "cannot be made");
-		*s = c;
-		if (c == '\0')
-			break;
-	}
-	free(p);
-	return rc;
+	if (vq_file_folders(path, &which) == 0)
+		return 0;
+	write_error(d, which, "cannot be made");
+	free(which);
+	return -1;
 }
 
 /* Where the files go, or NULL after an error. */

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "datasets/resize.h"
@@ -15,7 +16,11 @@
 
 struct images {
 	uint8_t *pixels;		/* owned: the whole split, this or values */
+	void *map;			/* what pixels are in, when they are mapped */
+	size_t mapped;
 	float *values;
+	int64_t n;			/* in memory */
+	int64_t sum, squares;		/* of all of them */
 	int32_t *labels;
 	const char **class_name;
 	int64_t first;			/* of the part in use */
@@ -28,15 +33,13 @@ struct images {
 
 enum { IMAGE, LABEL };
 
-/*
- * Of values lo + (hi - lo) * u / 255.  The sums are of integers, so they are exact;
- * a block is short enough for 32-bit sums.
- */
-static double
-variance_of(const uint8_t *u, int64_t n, double lo, double hi)
+/* Exact: of integers; a block is short enough for 32-bit sums. */
+static void
+sums_of(const uint8_t *u, int64_t n, int64_t *sum, int64_t *squares)
 {
 	enum { BLOCK = 1 << 14 };
-	uint64_t sum = 0, squares = 0;
+
+	*sum = *squares = 0;
 
 	for (int64_t at = 0; at < n; at += BLOCK) {
 		int64_t end = at + BLOCK < n ? at + BLOCK : n;
@@ -47,10 +50,15 @@ variance_of(const uint8_t *u, int64_t n, double lo, double hi)
 			s += u[i];
 			q += (uint32_t)u[i] * u[i];
 		}
-		sum += s;
-		squares += q;
+		*sum += s;
+		*squares += q;
 	}
+}
 
+/* Of values lo + (hi - lo) * u / 255, from the sums of n bytes u. */
+static double
+variance_of(int64_t sum, int64_t squares, int64_t n, double lo, double hi)
+{
 	long double mean = (long double)sum / n;
 	long double scale = ((long double)hi - lo) / 255;
 
@@ -138,6 +146,17 @@ each_label(const struct images *m)
 	return m->label_width > 0 ? m->label_width : 1;
 }
 
+static void
+free_pixels(struct images *m)
+{
+	if (m->map != NULL)
+		munmap(m->map, m->mapped);
+	else
+		free(m->pixels);
+	m->map = NULL;
+	m->pixels = NULL;
+}
+
 /* Pictures m->first and the next n, brought to h x w x c; they are the only ones then. */
 static void
 resize(struct images *m, const struct vq_data_spec *spec, int64_t n, int64_t h, int64_t w, int64_t c)
@@ -159,13 +178,15 @@ resize(struct images *m, const struct vq_data_spec *spec, int64_t n, int64_t h, 
 				vq_resize_f32(r, m->values + (first + i) * from, m->h, m->w, m->c, values + i * to);
 		vq_resizer_free(r);
 	}
-	free(m->pixels);
+	free_pixels(m);
 	free(m->values);
 	m->pixels = pixels;
 	m->values = values;
 	if (m->labels != NULL)
 		memmove(m->labels, m->labels + first * each_label(m), (size_t)(n * each_label(m)) * sizeof(*m->labels));
 	m->first = 0;
+	m->n = n;
+	m->squares = 0;
 	m->h = h;
 	m->w = w;
 	m->c = c;
@@ -215,6 +236,21 @@ prepare(struct images *m, const struct vq_dataset *d, const struct vq_data_spec 
 	return 0;
 }
 
+/* Of the part in use, whose sums are known when it is the whole. */
+static double
+variance(struct images *m, int64_t count, int64_t size, const struct vq_data_spec *spec)
+{
+	int64_t sum = m->sum, squares = m->squares;
+
+	if (count < m->n || squares == 0)
+		sums_of(m->pixels + m->first * size, count * size, &sum, &squares);
+	if (count == m->n) {
+		m->sum = sum;
+		m->squares = squares;
+	}
+	return variance_of(sum, squares, count * size, spec->lo, spec->hi);
+}
+
 int
 vq_images_open(struct vq_dataset *d, const struct vq_data_spec *spec,
     const struct vq_raw_images *raw, struct vq_diags *diags)
@@ -224,6 +260,11 @@ vq_images_open(struct vq_dataset *d, const struct vq_data_spec *spec,
 
 	d->own = m;
 	m->pixels = raw->pixels;
+	m->map = raw->map;
+	m->mapped = raw->mapped;
+	m->n = raw->n;
+	m->sum = raw->sum;
+	m->squares = raw->squares;
 	m->values = raw->values;
 	m->labels = raw->labels;
 	m->label_width = raw->label_width;
@@ -246,9 +287,21 @@ vq_images_open(struct vq_dataset *d, const struct vq_data_spec *spec,
 	d->classes = raw->classes;
 	d->lo = spec->lo;
 	d->hi = spec->hi;
-	d->variance = m->pixels != NULL ? variance_of(m->pixels + m->first * size, count * size, spec->lo, spec->hi) :
+	d->variance = m->pixels != NULL ? variance(m, count, size, spec) :
 	    variance_of_values(m->values + m->first * size, count * size);
 	return 0;
+}
+
+void
+vq_images_raw(const struct vq_dataset *d, struct vq_raw_images *raw)
+{
+	const struct images *m = d->own;
+
+	*raw = (struct vq_raw_images){
+		.pixels = m->pixels, .values = m->values, .labels = m->labels, .n = m->n, .h = m->h, .w = m->w, .c = m->c,
+		.label_width = m->label_width, .classes = d->classes, .class_name = m->class_name,
+		.map = m->map, .mapped = m->mapped, .sum = m->sum, .squares = m->squares,
+	};
 }
 
 /* --- gathering --------------------------------------------------------------- */
@@ -349,7 +402,7 @@ vq_images_close(struct vq_dataset *d)
 
 	if (m == NULL)
 		return;
-	free(m->pixels);
+	free_pixels(m);
 	free(m->values);
 	free(m->labels);
 	if (m->class_name != NULL)

@@ -19,6 +19,9 @@ struct vq_raw_images {
 	int64_t label_width;		/* of a label that is a vector; 0: a number */
 	int classes;
 	const char **class_name;	/* one piece of memory, or NULL */
+	void *map;			/* the mapping that pixels are in, or NULL: from malloc */
+	size_t mapped;			/* its bytes */
+	int64_t sum, squares;		/* of all pixels, where squares > 0 */
 };
 
 /* How many samples, from which, are left after skip and limit; -1 after an error
@@ -37,6 +40,8 @@ int vq_images_fit(const struct vq_data_spec *spec, const char *path, int64_t n, 
  * fields image and label.  Takes what raw points to over, also on error. */
 int vq_images_open(struct vq_dataset *d, const struct vq_data_spec *spec,
     const struct vq_raw_images *raw, struct vq_diags *diags);
+/* What an open set is in memory: still d's own. */
+void vq_images_raw(const struct vq_dataset *d, struct vq_raw_images *raw);
 void vq_images_gather(const struct vq_dataset *d, int f, const uint32_t *index, int64_t n, void *out);
 void vq_images_augmented(const struct vq_dataset *d, int f, const uint32_t *index, int64_t n,
     const struct vq_pass *pass, void *out);

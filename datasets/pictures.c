@@ -256,28 +256,7 @@ load(struct work *k, struct vq_dataset *d, struct vq_raw_images *raw)
 	return 0;
 }
 
-int
-vq_pictures_open(struct vq_dataset *d, const struct vq_data_spec *spec, const char *path, struct vq_diags *diags)
-{
-	struct work k = { .set = d, .spec = spec, .diags = diags };
-	struct vq_data_spec whole = *spec;
-	struct vq_raw_images raw = { 0 };
-	int rc;
-
-	if (vq_picture_files_list(&k.list, path, d->split, diags) < 0)
-		return -1;
-	rc = load(&k, d, &raw);
-	if (k.list.archive)
-		d->file[d->files++] = vq_strdup(path);
-	for (int64_t i = 0; k.bad != NULL && i < k.n; i++)
-		free(k.bad[i]);
-	free(k.bad);
-	free(k.pixels);
-	vq_picture_files_free(&k.list);
-	/* Only the part was read, in the size and the channels that are wanted. */
-	whole.skip = whole.limit = 0;
-	return rc < 0 ? -1 : vq_images_open(d, &whole, &raw, diags);
-}
+static const char *const splits[] = { "train", "test", "val", NULL };
 
 static bool
 is_folder(const char *path)
@@ -301,6 +280,77 @@ split_folder(const char *path, const char *split)
 	return NULL;
 }
 
+static void
+add_input(struct vq_dataset *d, int64_t *cap, char *path)
+{
+	if (d->inputs == *cap) {
+		*cap = *cap > 0 ? 2 * *cap : 64;
+		d->input = vq_realloc_array(d->input, (size_t)*cap, sizeof(*d->input));
+	}
+	d->input[d->inputs++] = path;
+}
+
+/*
+ * What a change of would change the set: the files, the folders that they are in, and those
+ * of the other splits, whose classes count.  A class without a picture is in no path, so such
+ * a set has no inputs and is not kept.
+ */
+static void
+note_inputs(struct vq_dataset *d, const struct vq_picture_files *l)
+{
+	struct vq_names seen = { 0 };
+	struct vq_arena a = { 0 };
+	int64_t cap = 0;
+
+	if (l->empty != NULL)
+		return;
+	add_input(d, &cap, vq_strdup(l->path));
+	for (const char *const *s = splits; *s != NULL; s++) {
+		char *folder = split_folder(l->path, *s);
+
+		if (folder != NULL)
+			add_input(d, &cap, folder);
+	}
+	for (int64_t i = 0; i < l->count; i++) {
+		const char *name = l->file[i].name, *slash = name;
+
+		add_input(d, &cap, vq_asprintf("%s/%s", l->path, name));
+		while ((slash = strchr(slash + 1, '/')) != NULL) {
+			const char *folder = vq_arena_strndup(&a, name, (size_t)(slash - name));
+
+			if (vq_names_put(&seen, folder, 0))
+				add_input(d, &cap, vq_asprintf("%s/%s", l->path, folder));
+		}
+	}
+	vq_names_free(&seen);
+	vq_arena_free(&a);
+}
+
+int
+vq_pictures_open(struct vq_dataset *d, const struct vq_data_spec *spec, const char *path, struct vq_diags *diags)
+{
+	struct work k = { .set = d, .spec = spec, .diags = diags };
+	struct vq_data_spec whole = *spec;
+	struct vq_raw_images raw = { 0 };
+	int rc;
+
+	if (vq_picture_files_list(&k.list, path, d->split, diags) < 0)
+		return -1;
+	rc = load(&k, d, &raw);
+	if (k.list.archive)
+		d->file[d->files++] = vq_strdup(path);
+	else
+		note_inputs(d, &k.list);
+	for (int64_t i = 0; k.bad != NULL && i < k.n; i++)
+		free(k.bad[i]);
+	free(k.bad);
+	free(k.pixels);
+	vq_picture_files_free(&k.list);
+	/* Only the part was read, in the size and the channels that are wanted. */
+	whole.skip = whole.limit = 0;
+	return rc < 0 ? -1 : vq_images_open(d, &whole, &raw, diags);
+}
+
 /* What is in an archive is seen when it is opened. */
 const char *
 vq_pictures_missing(const char *path, const char *split)
@@ -320,8 +370,6 @@ vq_pictures_there(const char *path)
 	return vq_pictures_missing(path, "train") == NULL || vq_pictures_missing(path, "test") == NULL ||
 	    vq_pictures_missing(path, "val") == NULL;
 }
-
-static const char *const splits[] = { "train", "test", "val", NULL };
 
 extern const struct vq_source_kind vq_source_pictures;
 

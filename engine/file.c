@@ -289,3 +289,27 @@ vq_file_stem(const char *path)
 		*dot = '\0';
 	return name;
 }
+
+int
+vq_file_folders(const char *path, char **which)
+{
+	char *part = vq_strdup(path);
+	struct stat st;
+
+	for (char *p = part + 1; *part != '\0'; p++) {
+		char c = *p;
+
+		if (c != '/' && c != '\0')
+			continue;
+		*p = '\0';
+		if (mkdir(part, 0777) < 0 && (errno != EEXIST || stat(part, &st) < 0)) {
+			*which = part;
+			return -1;
+		}
+		*p = c;
+		if (c == '\0')
+			break;
+	}
+	free(part);
+	return 0;
+}

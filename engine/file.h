@@ -34,6 +34,8 @@ char *vq_file_read(const char *path, size_t max, size_t *n, enum vq_status statu
 
 /* A regular file opened for reading and its size; -1 after an error of the given status. */
 int vq_file_open(const char *path, size_t *size, enum vq_status status, struct vq_diags *d);
+/* Makes a folder and those above it.  -1 with errno, and in *which (for free()) the one that could not be. */
+int vq_file_folders(const char *path, char **which);
 /* "vqvae_mnist" of "graphs/vqvae_mnist.yaml", for free(). */
 char *vq_file_stem(const char *path);
 /* Exactly n bytes; false at the end of the file or with errno set. */

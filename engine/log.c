@@ -98,24 +98,13 @@ failed(struct vq_diags *d, const char *path, const char *what)
 static int
 make_folders(const char *path, struct vq_diags *d)
 {
-	char *part = vq_strdup(path);
-	struct stat st;
-	int rc = 0;
+	char *which;
 
-	for (char *p = part + 1; *part && rc == 0; p++) {
-		char c = *p;
-
-		if (c != '/' && c != '\0')
-			continue;
-		*p = '\0';
-		if (mkdir(part, 0777) < 0 && (errno != EEXIST || stat(part, &st) < 0))
-			rc = failed(d, part, "cannot make this folder");
-		*p = c;
-		if (c == '\0')
-			break;
-	}
-	free(part);
-	return rc;
+	if (vq_file_folders(path, &which) == 0)
+		return 0;
+	failed(d, which, "cannot make this folder");
+	free(which);
+	return -1;
 }
 
 static bool

@@ -232,6 +232,7 @@ verify(struct vq_cli *c)
 		struct vq_dataset *set;
 
 		spec.split = *split;
+		spec.fresh = true;
 		set = vq_dataset_open(&spec, &c->d);
 		if (set == NULL)
 			continue;

@@ -16,6 +16,7 @@
 
 #include "config.h"
 #include "datasets/dataset.h"
+#include "datasets/kept.h"
 #include "engine/threads.h"
 #include "ops/kernels/gemm.h"
 #include "ops/kernels/kernels.h"
@@ -235,6 +236,7 @@ examine_data(struct findings *f)
 
 	group(f, "data", "datasets");
 	fact(f, "VQGRAPH_DATA", "%s", getenv("VQGRAPH_DATA") ? getenv("VQGRAPH_DATA") : "not set");
+	fact(f, "cache", "%s", vq_kept_folder(&a) ? vq_kept_folder(&a) : "none: decoded sets are not kept");
 	for (; *k; k++) {
 		const char *where = (*k)->folder ? vq_data_find(*k, "train", &a) : "built in";
 		struct vq_text places = { 0 };

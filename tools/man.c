@@ -71,6 +71,7 @@ static const char files[] =
 	".SH FILES\n.TP\n.I runs/NAME\na run: config.yaml, resolved.yaml, metrics.jsonl, checkpoints/ and "
 	    "more.\n"
 	".SH ENVIRONMENT\n"
+	".TP\n.B VQGRAPH_CACHE\nthe folder that decoded pictures are kept in, instead of ~/.cache/vqgraph; empty: they are not kept.\n"
 	".TP\n.B VQGRAPH_DATA\nfolders where datasets are looked for first, as PATH is written.\n"
 	".TP\n.B VQGRAPH_GRAPHS\nfolders where files named in `use` are looked for.\n"
 	".TP\n.B VQGRAPH_ISA\nportable, avx2 or avx512: kernels no better than these.\n"

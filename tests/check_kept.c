@@ -1,0 +1,325 @@
+/*
+ * check_kept -- decoded pictures kept in the cache: used while nothing changed, never after
+ */
+#include <check.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <png.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "datasets/kept.h"
+#include "tests/datasets.h"
+#include "tests/scratch.h"
+
+enum { N = 6000, SIDE = 28, BIG = 1024 };
+
+static char dir[64];
+
+static void
+setup(void)
+{
+	char cache[80];
+
+	scratch_make(dir);
+	snprintf(cache, sizeof(cache), "%s/cache", dir);
+	setenv("VQGRAPH_CACHE", cache, 1);
+}
+
+static void
+teardown(void)
+{
+	scratch_remove(dir);
+}
+
+static void
+put32(gzFile f, uint32_t x)
+{
+	unsigned char b[] = { (unsigned char)(x >> 24), (unsigned char)(x >> 16), (unsigned char)(x >> 8), (unsigned char)x };
+
+	ck_assert_int_eq(gzwrite(f, b, 4), 4);
+}
+
+/* N pictures whose pixels are value + label. */
+static char *
+idx_folder(int value)
+{
+	char *folder = vq_asprintf("%s/idx", dir);
+	char *images = vq_asprintf("%s/train-images-idx3-ubyte.gz", folder);
+	char *labels = vq_asprintf("%s/train-labels-idx1-ubyte.gz", folder);
+	unsigned char pixel[SIDE * SIDE], label;
+
+	mkdir(folder, 0777);
+	gzFile i = gzopen(images, "wb1"), l = gzopen(labels, "wb1");
+	put32(i, 0x803);
+	put32(i, N);
+	put32(i, SIDE);
+	put32(i, SIDE);
+	put32(l, 0x801);
+	put32(l, N);
+	for (int n = 0; n < N; n++) {
+		label = (unsigned char)(n % 10);
+		memset(pixel, value + label, sizeof(pixel));
+		gzwrite(i, pixel, sizeof(pixel));
+		gzwrite(l, &label, 1);
+	}
+	ck_assert_int_eq(gzclose(i), Z_OK);
+	ck_assert_int_eq(gzclose(l), Z_OK);
+	free(images);
+	free(labels);
+	return folder;
+}
+
+/* A file in the cache, for free(); how many there are in all. */
+static int
+kept_files(char **path)
+{
+	char *cache = vq_asprintf("%s/cache", dir);
+	DIR *at = opendir(cache);
+	int n = 0;
+
+	for (struct dirent *e; at != NULL && (e = readdir(at)) != NULL;) {
+		if (e->d_name[0] == '.')
+			continue;
+		if (path != NULL && n == 0)
+			*path = vq_asprintf("%s/%s", cache, e->d_name);
+		n++;
+	}
+	if (at != NULL)
+		closedir(at);
+	free(cache);
+	return n;
+}
+
+/* The first pixel of sample i as a byte. */
+static int
+pixel(const struct vq_dataset *d, uint32_t i)
+{
+	int64_t size = vq_shape_count(&d->field[0].type.shape);
+	float *x = vq_alloc_array((size_t)size, sizeof(*x));
+
+	d->kind->gather(d, 0, &i, 1, x);
+	int byte = (int)(x[0] * 255 + 0.5f);
+	free(x);
+	return byte;
+}
+
+static int
+label(const struct vq_dataset *d, uint32_t i)
+{
+	int32_t y;
+
+	d->kind->gather(d, 1, &i, 1, &y);
+	return y;
+}
+
+/* Opened, looked at and closed. */
+static void
+expect(const struct vq_data_spec *spec, uint32_t i, int byte)
+{
+	struct vq_dataset *d = open_whole(spec);
+
+	ck_assert_int_eq(pixel(d, i), byte);
+	vq_dataset_close(d);
+}
+
+/* Overwrites the last byte of a file: of the last picture's pixels. */
+static void
+alter_last(const char *path, unsigned char byte)
+{
+	struct stat st;
+	int fd = open(path, O_WRONLY);
+
+	ck_assert_int_eq(fstat(fd, &st), 0);
+	ck_assert_int_eq(pwrite(fd, &byte, 1, st.st_size - 1), 1);
+	close(fd);
+}
+
+START_TEST(same_set)
+{
+	char *folder = idx_folder(100), *file;
+	struct vq_data_spec spec = spec_of(folder);
+	struct vq_dataset *read = open_whole(&spec);
+
+	vq_dataset_close(read);
+	ck_assert_int_eq(kept_files(&file), 1);
+	spec.fresh = true;
+	read = open_whole(&spec);
+	spec.fresh = false;
+	alter_last(file, 7);
+
+	struct vq_dataset *kept = open_whole(&spec);
+	float last[SIDE * SIDE];
+
+	ck_assert_int_eq(kept->count, N);
+	ck_assert_int_eq(kept->classes, 10);
+	ck_assert_int_eq(kept->files, 2);
+	ck_assert_str_eq(kept->file[1], read->file[1]);
+	ck_assert_double_eq(kept->variance, read->variance);
+	for (uint32_t i = 0; i < N; i += 500) {
+		ck_assert_int_eq(pixel(kept, i), pixel(read, i));
+		ck_assert_int_eq(label(kept, i), label(read, i));
+	}
+	kept->kind->gather(kept, 0, &(uint32_t){ N - 1 }, 1, last);
+	ck_assert_float_eq(last[SIDE * SIDE - 1], 7 / 255.0f);		/* it was the file that was read */
+	vq_dataset_close(kept);
+	vq_dataset_close(read);
+
+	spec.skip = 12;
+	spec.limit = 30;
+	kept = open_whole(&spec);
+	ck_assert_int_eq(kept->count, 30);
+	ck_assert_int_eq(label(kept, 1), 3);
+	ck_assert_int_eq(pixel(kept, 1), 103);
+	vq_dataset_close(kept);
+	ck_assert_int_eq(kept_files(NULL), 1);
+	free(file);
+	free(folder);
+}
+END_TEST
+
+START_TEST(changed_input)
+{
+	char *folder = idx_folder(100);
+	struct vq_data_spec spec = spec_of(folder);
+
+	expect(&spec, 3, 103);
+	free(idx_folder(50));
+	expect(&spec, 3, 53);
+	expect(&spec, 3, 53);
+	ck_assert_int_eq(kept_files(NULL), 1);
+	free(folder);
+}
+END_TEST
+
+/* Whatever is done to a kept file: the set is read from its source then. */
+START_TEST(damaged)
+{
+	char *folder = idx_folder(100), *file;
+	struct vq_data_spec spec = spec_of(folder);
+	struct stat st;
+
+	expect(&spec, 3, 103);
+	ck_assert_int_eq(kept_files(&file), 1);
+	ck_assert_int_eq(stat(file, &st), 0);
+	const off_t cut[] = { 0, 8, 100, 300, st.st_size / 2, st.st_size - 1 };
+	for (size_t i = 0; i < VQ_COUNT(cut); i++) {
+		ck_assert_int_eq(truncate(file, cut[i]), 0);
+		expect(&spec, 3, 103);
+		ck_assert_int_eq(stat(file, &st), 0);		/* and written again */
+		ck_assert_int_gt(st.st_size, N * SIDE * SIDE);
+	}
+	for (off_t at = 0; at < 400; at++) {			/* head, request and inputs */
+		int fd = open(file, O_RDWR);
+		unsigned char byte;
+
+		ck_assert_int_eq(pread(fd, &byte, 1, at), 1);
+		byte ^= 0x55;
+		ck_assert_int_eq(pwrite(fd, &byte, 1, at), 1);
+		close(fd);
+		struct vq_dataset *d = open_whole(&spec);
+		ck_assert_int_eq(d->count, N);
+		vq_dataset_close(d);
+	}
+	free(file);
+	free(folder);
+}
+END_TEST
+
+static void
+write_png(const char *path, int value)
+{
+	png_image p = { .version = PNG_IMAGE_VERSION, .width = BIG, .height = BIG, .format = PNG_FORMAT_RGB };
+	unsigned char *pixel = malloc(3 * BIG * BIG);
+
+	memset(pixel, value, 3 * BIG * BIG);
+	ck_assert_int_ne(png_image_write_to_file(&p, path, 0, pixel, 0, NULL), 0);
+	free(pixel);
+}
+
+START_TEST(folder)
+{
+	char path[100];
+	struct vq_data_spec spec;
+
+	snprintf(path, sizeof(path), "%s/p", dir);
+	mkdir(path, 0777);
+	strcat(path, "/train");
+	mkdir(path, 0777);
+	for (int c = 0; c < 2; c++) {
+		snprintf(path, sizeof(path), "%s/p/train/%c", dir, 'a' + c);
+		mkdir(path, 0777);
+		strcat(path, "/1.png");
+		write_png(path, 10 + c);
+	}
+	snprintf(path, sizeof(path), "%s/p", dir);
+	spec = spec_of(path);
+	expect(&spec, 0, 10);
+	ck_assert_int_eq(kept_files(NULL), 1);
+
+	struct vq_dataset *d = open_whole(&spec);
+	ck_assert_int_eq(d->count, 2);
+	ck_assert_str_eq(d->class_name[1], "b");
+	vq_dataset_close(d);
+
+	char more[100];
+	snprintf(more, sizeof(more), "%s/p/train/b/2.png", dir);
+	write_png(more, 99);
+	d = open_whole(&spec);
+	ck_assert_int_eq(d->count, 3);
+	vq_dataset_close(d);
+	remove(more);
+	d = open_whole(&spec);
+	ck_assert_int_eq(d->count, 2);
+	vq_dataset_close(d);
+
+	/* Another request is another file. */
+	spec.channels = 1;
+	spec.size = (struct vq_ints){ .v = { 2000 }, .count = 1 };
+	d = open_whole(&spec);
+	vq_dataset_close(d);
+	ck_assert_int_eq(kept_files(NULL), 2);
+}
+END_TEST
+
+START_TEST(nothing_kept)
+{
+	char *folder = idx_folder(100);
+	struct vq_data_spec spec = spec_of(folder);
+
+	spec.limit = N - 1;					/* a part */
+	expect(&spec, 3, 103);
+	ck_assert_int_eq(kept_files(NULL), 0);
+	spec.limit = 0;
+	setenv("VQGRAPH_CACHE", "", 1);
+	expect(&spec, 3, 103);
+	ck_assert_int_eq(kept_files(NULL), 0);
+	setenv("VQGRAPH_CACHE", "/proc/none", 1);		/* cannot be made */
+	expect(&spec, 3, 103);
+	free(folder);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("kept");
+	TCase *c = tcase_create("kept");
+
+	tcase_add_checked_fixture(c, setup, teardown);
+	tcase_set_timeout(c, 120);
+	tcase_add_test(c, same_set);
+	tcase_add_test(c, changed_input);
+	tcase_add_test(c, damaged);
+	tcase_add_test(c, folder);
+	tcase_add_test(c, nothing_kept);
+	suite_add_tcase(s, c);
+
+	SRunner *r = srunner_create(s);
+	srunner_run_all(r, CK_ENV);
+	int failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed > 0;
+}
