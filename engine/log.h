@@ -66,6 +66,7 @@ struct vq_metrics {
 	double epoch;			/* passes over the data so far */
 	double time_s;			/* since the start of the run, over all its sessions */
 	double samples_per_s, lr;
+	double data_wait;		/* share of the time since the row before that stood waiting for data */
 	int n;
 	const char *const *name;
 	const double *value;		/* not finite: null */

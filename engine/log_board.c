@@ -50,6 +50,8 @@ vq_board_row(const struct vq_run *r, const struct vq_metrics *m, struct vq_diags
 		s[n++] = (struct vq_summary){ .tag = "lr", .scalar = m->lr };
 	if (isfinite(m->samples_per_s))
 		s[n++] = (struct vq_summary){ .tag = "samples_per_s", .scalar = m->samples_per_s };
+	if (isfinite(m->data_wait))
+		s[n++] = (struct vq_summary){ .tag = "data_wait", .scalar = m->data_wait };
 	for (int i = 0; i < m->n && n < VALUES_MOST; i++)
 		s[n++] = (struct vq_summary){ .tag = m->name[i], .scalar = m->value[i] };
 	char *folder = folder_of(r, m->stage, m->split);

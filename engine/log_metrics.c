@@ -20,7 +20,7 @@
 static const size_t metrics_most = (size_t)1 << 30;
 
 static const char *const fixed[] = {
-	"stage", "split", "step", "epoch", "time_s", "samples_per_s", "lr"
+	"stage", "split", "step", "epoch", "time_s", "samples_per_s", "lr", "data_wait"
 };
 
 static bool
@@ -85,6 +85,7 @@ put_row(struct vq_text *t, const struct vq_metrics *m)
 	put_number(t, "time_s", m->time_s);
 	put_number(t, "samples_per_s", m->samples_per_s);
 	put_number(t, "lr", m->lr);
+	put_number(t, "data_wait", m->data_wait);
 	for (int i = 0; i < m->n; i++) {
 		char *key = vq_asprintf("%s%s", is_fixed(m->name[i]) ? "value." : "", m->name[i]);
 
@@ -219,6 +220,7 @@ read_row(struct vq_rows *rows, const char *line, size_t n)
 			.stage = vq_arena_strdup(&rows->arena, stage), .split = vq_arena_strdup(&rows->arena, split),
 			.step = json_integer_value(step), .epoch = number(o, "epoch"), .time_s = number(o, "time_s"),
 			.samples_per_s = number(o, "samples_per_s"), .lr = number(o, "lr"),
+			.data_wait = number(o, "data_wait"),
 		};
 		read_values(rows, &row, o);
 		vq_grow(rows->row, rows->count, rows->cap);
@@ -371,6 +373,7 @@ write_csv(const struct vq_run *r, const struct vq_rows *rows, struct vq_diags *d
 		csv_number(&t, row->time_s);
 		csv_number(&t, row->samples_per_s);
 		csv_number(&t, row->lr);
+		csv_number(&t, row->data_wait);
 		for (int i = 0; i < rows->columns; i++)
 			csv_number(&t, vq_row_value(row, i));
 		vq_text_add(&t, "\n");

@@ -28,7 +28,7 @@ struct vq_rows {
 	struct vq_row {
 		const char *stage, *split;
 		int64_t step;
-		double epoch, time_s, samples_per_s, lr;
+		double epoch, time_s, samples_per_s, lr, data_wait;
 		double *value;		/* the first `values` columns */
 		int values;
 	} *row;

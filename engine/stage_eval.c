@@ -49,7 +49,7 @@ vq_evaluate_run(const struct vq_stage_run *r, int stage, struct vq_diags *d)
 			vq_text_add(&text, "  %s %.5g", e.name[i], e.value[i]);
 		vq_run_say(r->run, "stage %s: %lld samples%s", t.name, (long long)e.data->count, text.s ? text.s : "");
 		vq_run_metrics(r->run, &(struct vq_metrics){ .stage = t.name, .split = "val", .samples_per_s = NAN,
-		    .time_s = vq_now() - r->started, .lr = NAN, .n = e.n, .name = e.name, .value = e.value }, d);
+		    .time_s = vq_now() - r->started, .lr = NAN, .data_wait = NAN, .n = e.n, .name = e.name, .value = e.value }, d);
 		vq_text_free(&text);
 	}
 	vq_evaluation_free(&e);

@@ -122,7 +122,7 @@ open_trainer(struct vq_trainer *s)
 		return -1;
 	if (s->val && vq_trainer_open_eval(s) < 0)
 		return -1;
-	s->started = s->window_time = vq_now();
+	s->started = s->window_time = s->epoch_time = vq_now();
 	s->window_step = s->step;
 	return 0;
 }
@@ -150,13 +150,30 @@ elapsed(const struct vq_trainer *s)
 	return s->counters->elapsed_s + vq_now() - s->started;
 }
 
+/* The share of the time since `then` that training stood waiting for data; `waited` is what it had by then. */
+static double
+wait_share(const struct vq_trainer *s, double then, double waited)
+{
+	return (vq_loader_waited(s->loader) - waited) / (vq_now() - then);
+}
+
+/* Said of an epoch where it is worth knowing. */
+static void
+describe_wait(const struct vq_trainer *s, struct vq_text *out)
+{
+	double share = wait_share(s, s->epoch_time, s->epoch_waited);
+
+	if (share > 0.02)
+		vq_text_add(out, "  waiting for data %.0f %%", 100 * share);
+}
+
 static int
-write_row(struct vq_trainer *s, const char *split, const char **name, const double *value, int n)
+write_row(struct vq_trainer *s, const char *split, const char **name, const double *value, int n, double wait)
 {
 	struct vq_metrics row = {
 		.stage = s->t->name, .split = split, .step = s->step,
 		.epoch = (double)s->step / (double)s->per_epoch, .time_s = elapsed(s),
-		.samples_per_s = s->speed, .lr = (double)s->lr[0], .n = n, .name = name, .value = value,
+		.samples_per_s = s->speed, .lr = (double)s->lr[0], .data_wait = wait, .n = n, .name = name, .value = value,
 	};
 
 	return vq_run_metrics(s->r->run, &row, s->d);
@@ -173,10 +190,11 @@ write_window(struct vq_trainer *s)
 	memcpy(both.hits, s->epoch.hits, sizeof(both.hits));
 	s->speed = (double)(s->step - s->window_step) * (double)s->t->data.batch / (now - s->window_time);
 	int n = vq_sums_read(s, &both, name, value);
-	int error = write_row(s, "train", name, value, n);
+	int error = write_row(s, "train", name, value, n, wait_share(s, s->window_time, s->window_waited));
 	vq_sums_clear(s, &s->window);
 	s->window_step = s->step;
 	s->window_time = now;
+	s->window_waited = vq_loader_waited(s->loader);
 	return error;
 }
 
@@ -206,6 +224,7 @@ show_progress(struct vq_trainer *s)
 	int n = vq_sums_read(s, &s->epoch, name, value);
 	describe(s, name, value, n, &text);
 	vq_text_add(&text, "  lr %.1e", (double)s->lr[0]);
+	describe_wait(s, &text);
 	double speed = done > 0 && now - s->window_time > 1 ?
 	    (double)done * (double)s->t->data.batch / (now - s->window_time) : s->speed;
 	bool epochs = s->t->epochs > 0;
@@ -305,13 +324,14 @@ end_epoch(struct vq_trainer *s, bool *stop)
 	if (s->window.sum[1] > 0)	/* steps since the last row */
 		error = write_window(s);
 	describe(s, name, value, n, &text);
+	describe_wait(s, &text);
 	warn_of_collapse(s, value + n - 2 * s->t->ncodes);
 	if (s->t->validate.source && error == 0) {
 		n = vq_trainer_validate(s, name, value);
 		vq_text_add(&text, "  | val ");
 		if (n >= 0)
 			describe(s, name, value, n, &text);
-		error = n < 0 ? -1 : write_row(s, "val", name, value, n);
+		error = n < 0 ? -1 : write_row(s, "val", name, value, n, NAN);
 	}
 	vq_run_progress_line(s->r->run, "epoch %lld  %s  %.0f samples/s", (long long)epoch_of(s, s->step), text.s,
 	    s->speed);
@@ -324,7 +344,8 @@ end_epoch(struct vq_trainer *s, bool *stop)
 		error = vq_trainer_show(s, VQ_SHOW_EPOCH, *stop || s->step == s->steps);
 	if (error == 0)
 		error = vq_run_plot(s->r->run, s->d);
-	s->window_time = vq_now();
+	s->window_time = s->epoch_time = vq_now();
+	s->window_waited = s->epoch_waited = vq_loader_waited(s->loader);
 	return error;
 }
 
@@ -473,7 +494,6 @@ train(struct vq_trainer *s)
 		if (error == 0)
 			error = after_step(s, &stop);
 	}
-	s->waited = vq_loader_waited(s->loader);
 	/* Ends of epochs have saved; a stop before the first step leaves what can be resumed, too. */
 	bool stopped = error == 0 && !stop && s->step < s->steps;
 	if (stopped)

@@ -49,8 +49,8 @@ struct vq_trainer {
 	int64_t *use[VQ_MAX_CODES];	/* by code: how often in the epoch that ended last */
 	struct vq_counters *counters;
 	int64_t window_step;		/* where the window began */
-	double window_time, started, speed;
-	double waited;
+	double window_time, epoch_time, started, speed;
+	double window_waited, epoch_waited;	/* of vq_loader_waited where they began */
 	char *kept[VQ_MAX_KEEP];	/* by t->keep: all samples' values; the caller's to free */
 };
 

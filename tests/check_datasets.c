@@ -556,7 +556,23 @@ START_TEST(loader_order)
 	l = vq_loader_new(&d, 64, true, true, 6);
 	ck_assert_int_eq(read_pass(l, 3, 0, c), 1000);
 	ck_assert_mem_ne(a, c, sizeof(a));
-	ck_assert_double_ge(vq_loader_waited(l), 0);
+	vq_loader_free(l);
+}
+END_TEST
+
+/* Reading 250 batches of half a millisecond each, one by one, and nothing done between. */
+START_TEST(loader_waits)
+{
+	struct vq_dataset d = counting_set(1000);
+	struct vq_loader *l;
+	int32_t a[1000];
+
+	d.kind = &counting_slowly;
+	l = vq_loader_new(&d, 4, false, false, 0);
+	double start = vq_now();
+	ck_assert_int_eq(read_pass(l, 0, 0, a), 1000);
+	ck_assert_double_ge(vq_loader_waited(l), 0.05);
+	ck_assert_double_le(vq_loader_waited(l), vq_now() - start);
 	vq_loader_free(l);
 }
 END_TEST
@@ -638,6 +654,7 @@ main(void)
 	tcase_add_test(t, digits_are_the_same_each_time);
 	tcase_add_test(t, digits_are_told_apart);
 	tcase_add_test(t, loader_order);
+	tcase_add_test(t, loader_waits);
 	tcase_add_test(t, loader_rest);
 	tcase_add_test(t, loader_at_any_moment);
 	suite_add_tcase(s, t);

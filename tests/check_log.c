@@ -261,7 +261,7 @@ row(struct vq_run *r, const char *stage, const char *split, int64_t step, int n,
 {
 	struct vq_metrics m = {
 		.stage = stage, .split = split, .step = step, .epoch = .5, .time_s = 1.25, .samples_per_s = NAN,
-		.lr = 3e-4, .n = n, .name = name, .value = value
+		.lr = 3e-4, .data_wait = .25, .n = n, .name = name, .value = value
 	};
 
 	ck_assert_int_eq(vq_run_metrics(r, &m, NULL), 0);
@@ -281,7 +281,7 @@ START_TEST(rows)
 
 	row(r, "vqvae", "train", 10, 4, name, value);
 	assert_text("runs/demo/metrics.jsonl", "{\"stage\": \"vqvae\", \"split\": \"train\", \"step\": 10, \"epoch\": 0.5, "
-	    "\"time_s\": 1.25, \"samples_per_s\": null, \"lr\": 0.0003, \"loss\": 0.1, \"kl \\\"x\\\"\": null, "
+	    "\"time_s\": 1.25, \"samples_per_s\": null, \"lr\": 0.0003, \"data_wait\": 0.25, \"loss\": 0.1, \"kl \\\"x\\\"\": null, "
 	    "\"value.step\": 3, \"big\": 1e+300}\n");
 	vq_run_close(r);
 }
@@ -322,9 +322,9 @@ START_TEST(csv_and_plots)
 	loss(r, "p & <r>", "train", 1, -3);
 	ck_assert_int_eq(vq_run_plot(r, NULL), 0);
 	ck_assert_int_eq(lines_of("runs/demo/metrics.csv"), 54);
-	ck_assert(has("runs/demo/metrics.csv", "stage,split,step,epoch,time_s,samples_per_s,lr,loss,\"a,b\"\n"));
-	ck_assert(has("runs/demo/metrics.csv", "\nvqvae,val,50,0.5,1.25,,0.0003,0.5,2\n"));
-	ck_assert(has("runs/demo/metrics.csv", "\nvqvae,train,50,0.5,1.25,,0.0003,,\n"));
+	ck_assert(has("runs/demo/metrics.csv", "stage,split,step,epoch,time_s,samples_per_s,lr,data_wait,loss,\"a,b\"\n"));
+	ck_assert(has("runs/demo/metrics.csv", "\nvqvae,val,50,0.5,1.25,,0.0003,0.25,0.5,2\n"));
+	ck_assert(has("runs/demo/metrics.csv", "\nvqvae,train,50,0.5,1.25,,0.0003,0.25,,\n"));
 	ck_assert(has("runs/demo/plots/vqvae-loss.svg", "log scale"));
 	ck_assert(has("runs/demo/plots/vqvae-loss.svg", "<circle"));
 	ck_assert(!has("runs/demo/plots/vqvae-loss.svg", "nan"));

@@ -341,7 +341,7 @@ row(struct vq_run *r, const char *stage, const char *split, int64_t step, double
 {
 	const char *name[] = { "loss" };
 
-	ck_assert_int_eq(vq_run_metrics(r, &(struct vq_metrics){ .stage = stage, .split = split, .step = step, .lr = NAN,
+	ck_assert_int_eq(vq_run_metrics(r, &(struct vq_metrics){ .stage = stage, .split = split, .step = step, .lr = NAN, .data_wait = NAN,
 	    .samples_per_s = 100, .n = 1, .name = name, .value = &loss }, NULL), 0);
 }
 

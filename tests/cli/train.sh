@@ -35,6 +35,8 @@ cp .out a.hash
 expect "a hash of 16 digits" grep -qE '^[0-9a-f]{16}$' a.hash
 run 0 dump runs/b --hash
 expect "the same seed gives the same bits" cmp -s .out a.hash
+expect "a row says how much of the time training waited for data" grep -qE '"split": "train".*"data_wait": [0-9.e-]+' \
+	runs/a/metrics.jsonl
 run 0 dump runs/a
 out "graph autoencode"
 
