@@ -7,6 +7,7 @@
 
 #include "engine/build.h"
 #include "engine/checkpoint.h"
+#include "engine/sample.h"
 #include "engine/stage.h"
 #include "tools/dump.h"
 
@@ -27,6 +28,7 @@ struct dumper {
 	struct vq_text out;
 	json_t *list;
 	json_t *stage;		/* of --stage, as JSON */
+	bool position;		/* --stage: it draws samples */
 };
 
 /* --- making the graph ------------------------------------------------------ */
@@ -79,6 +81,22 @@ expand(struct dumper *u, const char *graph, int64_t *batch)
 	return g;
 }
 
+/* What a stage that draws samples computes for each position. */
+static struct vq_graph *
+expand_position(struct dumper *u, int i, int64_t *batch)
+{
+	struct vq_sample s;
+	struct vq_graph *g = NULL;
+
+	if (vq_sample_read(u->m, i, &s, &u->c->d) == 0) {
+		*batch = u->o->batch ? u->o->batch : s.batch;
+		g = vq_sample_step(u->m, &s, *batch, &u->c->d);
+	}
+	vq_sample_free(&s);
+	u->position = true;
+	return g;
+}
+
 static struct vq_graph *
 expand_stage(struct dumper *u, const char *name, int64_t *batch)
 {
@@ -88,7 +106,17 @@ expand_stage(struct dumper *u, const char *name, int64_t *batch)
 
 	if (i == VQ_NONE)
 		return NULL;
-	if (vq_train_read(u->m, i, &t, &u->c->d) == 0) {
+
+	int kind = vq_stage_kind(u->m, i, &u->c->d);
+
+	if (kind == VQ_STAGE_SAMPLE)
+		return expand_position(u, i, batch);
+	if (kind == VQ_STAGE_ENCODE || kind == VQ_STAGE_EVALUATE) {
+		vq_help(vq_usage_error(u->c, "stage %s neither trains nor draws samples", name),
+		    "--graph NAME shows the graph that it runs");
+		return NULL;
+	}
+	if (kind == VQ_STAGE_TRAIN && vq_train_read(u->m, i, &t, &u->c->d) == 0) {
 		*batch = u->o->batch ? u->o->batch : t.data.batch;
 		json_decref(u->stage);
 		u->stage = vq_dump_stage_json(&t);
@@ -142,7 +170,7 @@ dump_formatted(struct dumper *u, struct vq_graph *g, const char *name, int64_t b
 	struct vq_graph *twin = wants_plan ? make(u, name, &again) : NULL;
 	struct vq_compile how = { 0 };
 	struct vq_dump d = { .g = g, .name = name, .batch = batch, .stage = u->stage, .all_nodes = o->nodes,
-	    .mode = o->stage ? "step" : o->grad ? "gradient" : o->train ? "train" : "eval",
+	    .mode = u->position ? "position" : o->stage ? "step" : o->grad ? "gradient" : o->train ? "train" : "eval",
 	    .color = u->c->color_out && !o->out, .plan = twin ? vq_compile(twin, &how, &u->c->d) : NULL };
 
 	if (o->format == TABLE)
@@ -288,7 +316,7 @@ static const struct vq_opt opts[] = {
 	{ "graph", 'g', AT(VQ_O_STRING, graph), "NAME",
 	    .doc = "this graph (default: all; dot and svg show one)" },
 	{ "stage", 0, AT(VQ_O_STRING, stage), "NAME",
-	    .doc = "a stage's training step: its graph with gradients and updates" },
+	    .doc = "a stage's training step: its graph with gradients and updates; one position of a stage that draws samples" },
 	{ "grad", 0, AT(VQ_O_FLAG, grad), .doc = "with the backward graph of `loss`" },
 	{ "train", 0, AT(VQ_O_FLAG, train), .doc = "with $train = 1" },
 	{ "nodes", 0, AT(VQ_O_FLAG, nodes), .doc = "every node by itself, not by steps" },

@@ -154,6 +154,11 @@ run 0 bench prior.yaml --stage samples -b 4 --steps 2 --warmup 1 --json
 for key in stage batch length rounds round_ms median tokens_per_s threads isa; do
 	out "\"$key\": "
 done
+run 0 dump prior.yaml --stage samples --nodes -b 3
+out "graph samples, position, batch 3"
+out "attention_step"
+run 2 dump prior.yaml --stage codes
+err "--graph NAME shows the graph that it runs"
 run 2 bench prior.yaml --stage samples --profile
 err "--profile is for training steps"
 run 2 bench prior.yaml --stage codes
