@@ -10,7 +10,7 @@
 #include "engine/plan.h"
 
 /* The passes in order; plan follows and is not a rewriting. */
-static const char *const names[] = { "expand", "lower", "simplify", "fuse", "plan", NULL };
+static const char *const names[] = { "expand", "lower", "simplify", "recompute", "fuse", "plan", NULL };
 
 const char *const *
 vq_pass_names(void)
@@ -63,6 +63,8 @@ vq_compile(struct vq_graph *g, const struct vq_compile *how, struct vq_diags *d)
 	g = vq_pass_simplify(g);
 	g = vq_pass_simplify(g);	/* what the first left for folding */
 	after(&s, g, "simplify");
+	g = vq_pass_recompute(g);
+	after(&s, g, "recompute");
 	if (!how->no_fuse && !how->reference) {
 		g = vq_pass_fuse(g);
 		after(&s, g, "fuse");

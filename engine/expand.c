@@ -117,12 +117,12 @@ named_callee(const struct frame *f, const struct step *s)
 }
 
 static void
-call(struct expand *x, struct frame *f, const struct step *s, vq_id previous, const char *part, struct made *m)
+call(struct expand *x, struct frame *f, const struct step *s, bool recompute, vq_id previous, const char *part, struct made *m)
 {
 	const char *path = s->module ? s->module->path : join(x, f->path, part);
 	const char *name = s->module ? module_call(x, s->module) : join(x, f->name, part);
 	struct scope file = { .model = x->m, .file = s->module ? s->module->file : NULL, .diags = x->d };
-	struct vq_origin o = { .at = s->at, .path = name, .what = s->callee, .parent = f->origin };
+	struct vq_origin o = { .at = s->at, .path = name, .what = s->callee, .parent = f->origin, .recompute = recompute };
 	vq_id in[VQ_MAX_IN];
 	int n, own;
 
@@ -202,27 +202,35 @@ expand_assign(struct expand *x, struct frame *f, const struct step *s)
 
 /* --- steps ---------------------------------------------------------------- */
 
-/* Whether the step's `if` holds, and how often it is repeated. */
+/* What stands beside a step's call. */
+struct control {
+	bool wanted;		/* its `if` holds */
+	int64_t count;		/* rounds */
+	bool recompute;
+};
+
 static bool
-read_control(struct expand *x, struct frame *f, const struct step *s, bool *wanted, int64_t *count)
+read_control(struct expand *x, struct frame *f, const struct step *s, struct control *c)
 {
 	struct vq_origin o = { .at = s->at, .path = f->name, .what = s->callee, .parent = f->origin };
 	int before = x->d->count;
 	bool ok = true;
 
-	*wanted = true;
-	*count = 1;
-	if (s->cond == NULL && s->repeat == NULL)
+	*c = (struct control){ .wanted = true, .count = 1 };
+	if (s->cond == NULL && s->repeat == NULL && s->recompute == NULL)
 		return true;
 	x->g->now = vq_graph_origin(x->g, &o);
 	f->scope.condition++;
 	if (s->cond)
-		ok = vq_scope_bool(&f->scope, s->cond, "if", wanted) == 0;
+		ok = vq_scope_bool(&f->scope, s->cond, "if", &c->wanted) == 0;
 	f->scope.condition--;
 	if (s->repeat)
-		ok &= vq_scope_int(&f->scope, s->repeat, "repeat", count) == 0;
-	if (ok && (*count < 0 || *count > MAX_REPEAT)) {
-		vq_error(x->d, VQ_CONFIG, &s->repeat->at, "repeat must be from 0 to %d, is %lld", MAX_REPEAT, (long long)*count);
+		ok &= vq_scope_int(&f->scope, s->repeat, "repeat", &c->count) == 0;
+	if (s->recompute)
+		ok &= vq_scope_bool(&f->scope, s->recompute, "recompute", &c->recompute) == 0;
+	if (ok && (c->count < 0 || c->count > MAX_REPEAT)) {
+		vq_error(x->d, VQ_CONFIG, &s->repeat->at, "repeat must be from 0 to %d, is %lld", MAX_REPEAT,
+		    (long long)c->count);
 		ok = false;
 	}
 	if (!ok)
@@ -246,16 +254,15 @@ static void
 expand_step(struct expand *x, struct frame *f, const struct step *given, struct made *m, vq_id *previous)
 {
 	struct step s = given->kind == STEP_ARG ? named_callee(f, given) : *given;
-	bool wanted;
-	int64_t count;
+	struct control c;
 	int first;
 
 	m->out = vq_arena_copy(&x->g->arena, previous, sizeof(*previous));
 	m->outs = 1;
-	if (too_many(x, given) || !read_control(x, f, &s, &wanted, &count))
+	if (too_many(x, given) || !read_control(x, f, &s, &c))
 		return;
 	if (s.kind == STEP_ASSIGN) {
-		if (wanted)
+		if (c.wanted)
 			expand_assign(x, f, &s);
 		return;
 	}
@@ -266,8 +273,8 @@ expand_step(struct expand *x, struct frame *f, const struct step *given, struct 
 		return;
 	}
 	/* Names count whether or not `if` holds, so that training and evaluation agree. */
-	first = s.module ? 0 : reserve(x, f, &s, s.part, count);
-	for (int64_t i = 0; wanted && i < count && !(i > 0 && too_many(x, given)); i++) {
+	first = s.module ? 0 : reserve(x, f, &s, s.part, c.count);
+	for (int64_t i = 0; c.wanted && i < c.count && !(i > 0 && too_many(x, given)); i++) {
 		struct step round = s;
 		struct ref last = { .kind = REF_STEP, .index = (int)(given - f->body->step) };
 		struct feed feed[VQ_MAX_IN];
@@ -280,7 +287,7 @@ expand_step(struct expand *x, struct frame *f, const struct step *given, struct 
 			round.feed = feed;
 		}
 		struct made now = { 0 };
-		call(x, f, &round, *previous, instance(x, &s, s.part, first + (int)i), &now);
+		call(x, f, &round, c.recompute, *previous, instance(x, &s, s.part, first + (int)i), &now);
 		*m = now;
 		*previous = now.outs > 0 ? now.out[0] : VQ_NONE;
 	}

@@ -53,6 +53,7 @@ struct vq_origin {
 	const char *path;	/* instance path: "enc.residual.0"; "" at the top */
 	const char *what;	/* name of the op or block that stands there */
 	int parent;		/* index of the origin it was expanded from, or VQ_NONE */
+	bool recompute;		/* what it computes is not kept for gradients (recompute.c) */
 };
 
 struct vq_node {

@@ -150,12 +150,23 @@ vq_step_unknown_key(const struct step *s, const struct vq_tree *key, struct vq_d
 		vq_help_near(e, &near);
 	else if (near.best)
 		vq_help(e, "there is a parameter with a similar name: %s", near.best);
-	else if (strcmp(key->text, "as") == 0 || strcmp(key->text, "repeat") == 0 || strcmp(key->text, "if") == 0)
+	else if (vq_step_key(key->text))
 		vq_help(e, "`%s` belongs to the step: {%s: {...}, %s: ...}", key->text, s->callee, key->text);
 	else if (s->kind == STEP_MODULE)
 		vq_help(e, "the args of a module stand where it is declared");
 	vq_callee_note(s, e);
 	return -1;
+}
+
+bool
+vq_step_key(const char *name)
+{
+	static const char *const keys[] = { "as", "repeat", "if", "recompute" };
+
+	for (size_t i = 0; i < VQ_COUNT(keys); i++)
+		if (strcmp(name, keys[i]) == 0)
+			return true;
+	return false;
 }
 
 int

@@ -266,7 +266,7 @@ find_callee(struct linking *l, struct step *s)
 	return unknown_callee(l, s);
 }
 
-/* Splits a step into what it calls and how: `as`, `repeat`, `if`. */
+/* Splits a step into what it calls and how: `as`, `repeat`, `if`, `recompute`. */
 static int
 read_head(struct linking *l, struct step *s, const struct vq_tree *t, const struct vq_tree **given)
 {
@@ -287,6 +287,8 @@ read_head(struct linking *l, struct step *s, const struct vq_tree *t, const stru
 			s->repeat = value;
 		} else if (strcmp(key->text, "if") == 0) {
 			s->cond = value;
+		} else if (strcmp(key->text, "recompute") == 0) {
+			s->recompute = value;
 		} else if (s->callee != NULL) {
 			vq_help(vq_error(l->d, VQ_CONFIG, &key->at, "a step calls one thing; this one calls %s already",
 			    s->callee), "what belongs to %s stands inside its {...}; a new step begins with -", s->callee);
@@ -347,9 +349,9 @@ read_assign(struct linking *l, struct step *s, const struct vq_tree *given)
 {
 	int error = 0;
 
-	if (given->count == 0 || s->as || s->repeat) {
+	if (given->count == 0 || s->as || s->repeat || s->recompute) {
 		vq_help(vq_error(l->d, VQ_CONFIG, &s->at, given->count == 0 ? "assign writes nothing" :
-		    "an assign step has no value: `as` and `repeat` do not go with it"), "write {assign: {state: tensor}}");
+		    "an assign step has no value: `as`, `repeat` and `recompute` do not go with it"), "write {assign: {state: tensor}}");
 		return -1;
 	}
 	for (int i = 0; i < given->count; i++) {
@@ -450,6 +452,7 @@ read_step(struct linking *l, const struct vq_tree *t)
 			error = check_complete(l, s);
 	}
 	check_numbers(l, s->repeat);
+	check_numbers(l, s->recompute);
 	l->scope.condition++;
 	check_numbers(l, s->cond);
 	l->scope.condition--;

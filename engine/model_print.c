@@ -331,6 +331,10 @@ put_step(struct printer *p, const struct step *s)
 		vq_text_add(p->out, ", if: ");
 		put_flow(p, s->cond);
 	}
+	if (s->recompute) {
+		vq_text_add(p->out, ", recompute: ");
+		put_flow(p, s->recompute);
+	}
 	vq_text_add(p->out, "}\n");
 }
 

@@ -119,7 +119,7 @@ struct step {
 	int arg;				/* STEP_ARG: index in body->arg */
 	const char *as;				/* or NULL */
 	struct vq_range as_at;
-	const struct vq_tree *repeat, *cond;	/* or NULL */
+	const struct vq_tree *repeat, *cond, *recompute;	/* or NULL */
 	struct feed *feed;
 	int feeds;
 	struct setting *setting;
@@ -288,6 +288,8 @@ const char *vq_body_out(const struct body *b, int i);
  * (parameters of an op, args of a block). */
 int vq_step_ports(const struct step *s);
 const char *vq_step_port(const struct step *s, int i);
+/* Whether a step has a key of that name: it cannot name anything that a step calls. */
+bool vq_step_key(const char *name);
 int vq_step_find_port(const struct step *s, const char *name);
 int vq_step_outs(const struct step *s);
 const char *vq_step_out(const struct step *s, int i);

@@ -567,7 +567,7 @@ check_callee_names(struct reading *r)
 		const struct vq_range *at = i < f->blocks ? &f->block[i].at : &f->module[i - f->blocks].name_at;
 		if (vq_op_find(name) || strcmp(name, "assign") == 0)
 			vq_error(r->d, VQ_CONFIG, at, "'%s' is the name of an op already", name);
-		if (strcmp(name, "as") == 0 || strcmp(name, "repeat") == 0 || strcmp(name, "if") == 0)
+		if (vq_step_key(name))
 			vq_error(r->d, VQ_CONFIG, at, "'%s' has a meaning in steps", name);
 		if (!vq_names_put(&seen, name, i))
 			vq_note(vq_error(r->d, VQ_CONFIG, at, "module %s is called like a block", name),

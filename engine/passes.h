@@ -14,6 +14,8 @@ struct vq_graph *vq_pass_lower(struct vq_graph *g, bool all);
 /* Constants folded, identities dropped, twins merged, broadcasts pushed down to
  * where they are free, what nothing needs removed. */
 struct vq_graph *vq_pass_simplify(struct vq_graph *g);
+/* What steps with `recompute` computed is computed again for gradients. */
+struct vq_graph *vq_pass_recompute(struct vq_graph *g);
 /* Elementwise chains into single walks over memory, and into the epilogues of
  * the products and convolutions that feed them. */
 struct vq_graph *vq_pass_fuse(struct vq_graph *g);

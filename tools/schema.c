@@ -141,6 +141,8 @@ steps_schema(const struct vq_library *lib)
 	put(properties, "as", type_of("string"), "name of what the step gives");
 	put(properties, "repeat", or_expression(type_of("integer")),
 	    "how many times, each with parameters of its own");
+	put(properties, "recompute", or_expression(type_of("boolean")),
+	    "what it computes is not kept for gradients but computed again: less memory, more time");
 	put(properties, "if", json_object(), "a number: the step is there when it is not 0, as in $train");
 	return json_pack("{s:s, s:{s:[{s:s, s:s}, {s:s, s:o}]}}", "type", "array", "items", "anyOf",
 	    "type", "string", "description", "an op, block or module without parameters",
