@@ -239,7 +239,7 @@ write_png(const char *path, int value)
 	free(pixel);
 }
 
-START_TEST(folder)
+START_TEST(pictures)
 {
 	char path[100];
 	struct vq_data_spec spec;
@@ -313,7 +313,7 @@ main(void)
 	tcase_add_test(c, same_set);
 	tcase_add_test(c, changed_input);
 	tcase_add_test(c, damaged);
-	tcase_add_test(c, folder);
+	tcase_add_test(c, pictures);
 	tcase_add_test(c, nothing_kept);
 	suite_add_tcase(s, c);
 
