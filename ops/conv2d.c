@@ -22,6 +22,7 @@ struct conv {
 	int64_t groups;
 	int64_t height, width;		/* conv2d_input */
 	int64_t kh, kw;			/* conv2d_weight */
+	int precision;
 };
 
 enum { STRIDE_MAX = 64, PAD_MAX = 4096, DILATION_MAX = 1024 };
@@ -32,7 +33,8 @@ enum { STRIDE_MAX = 64, PAD_MAX = 4096, DILATION_MAX = 1024 };
 	    "zeros around x: all sides, or vertical, horizontal, or top, bottom, left, right"), \
 	VQ_INTS(struct conv, dilation, "1", 1, DILATION_MAX, 1, 2, \
 	    "step inside the window: both axes, or vertical, horizontal"), \
-	VQ_INT(struct conv, groups, "1", 1, 1 << 20, "channels are cut into so many groups that do not mix")
+	VQ_INT(struct conv, groups, "1", 1, 1 << 20, "channels are cut into so many groups that do not mix"), \
+	VQ_PRECISION(struct conv)
 
 static const struct vq_param params[] = { GEOMETRY, VQ_PARAMS_END };
 static const struct vq_param input_params[] = {
@@ -90,6 +92,7 @@ static struct vq_conv
 geometry(const struct conv *p, const struct vq_shape *x, const struct vq_shape *w, const struct vq_shape *y)
 {
 	return (struct vq_conv){ .n = x->dim[0], .ci = x->dim[3], .co = y->dim[3], .groups = p->groups,
+	    .bf16 = p->precision == VQ_PRECISION_BF16,
 	    .y = axis_of(p, 0, x->dim[1], y->dim[1], w->dim[0]),
 	    .x = axis_of(p, 1, x->dim[2], y->dim[2], w->dim[1]) };
 }
@@ -205,11 +208,12 @@ infer_weight(struct vq_infer *q)
 static vq_id
 emit(struct vq_graph *g, const char *op, vq_id a, vq_id b, const struct conv *p, const char *rest)
 {
-	return VQ_EMIT2(g, op, a, b, "stride=[%lld,%lld] pad=[%lld,%lld,%lld,%lld] dilation=[%lld,%lld] groups=%lld%s",
+	return VQ_EMIT2(g, op, a, b, "stride=[%lld,%lld] pad=[%lld,%lld,%lld,%lld] dilation=[%lld,%lld] groups=%lld precision=%s%s",
 	    (long long)pair(&p->stride, 0), (long long)pair(&p->stride, 1),
 	    (long long)pad_of(&p->pad, 0, 0), (long long)pad_of(&p->pad, 0, 1),
 	    (long long)pad_of(&p->pad, 1, 0), (long long)pad_of(&p->pad, 1, 1),
-	    (long long)pair(&p->dilation, 0), (long long)pair(&p->dilation, 1), (long long)p->groups, rest);
+	    (long long)pair(&p->dilation, 0), (long long)pair(&p->dilation, 1), (long long)p->groups,
+	    vq_precision_names[p->precision], rest);
 }
 
 /* x from y and w; `like` has the size of x. */
@@ -335,11 +339,11 @@ ref_terms(const struct vq_conv *v, int64_t n, const struct vq_view *x, const str
 				continue;
 			int64_t xi = (iy * v->x.in + ix) * v->ci + o / go * gi + i, wi = k * v->co + o;
 			if (y == NULL)
-				acc[at] += vq_get(x, n * each_x + xi) * vq_get(w, wi);
+				acc[at] += vq_get_operand(x, n * each_x + xi, v->bf16) * vq_get_operand(w, wi, v->bf16);
 			else if (x == NULL)
-				acc[xi] += vq_get(w, wi) * vq_get(y, n * each_y + at);
+				acc[xi] += vq_get_operand(w, wi, v->bf16) * vq_get_operand(y, n * each_y + at, v->bf16);
 			else
-				acc[wi] += vq_get(x, n * each_x + xi) * vq_get(y, n * each_y + at);
+				acc[wi] += vq_get_operand(x, n * each_x + xi, v->bf16) * vq_get_operand(y, n * each_y + at, v->bf16);
 		}
 	}
 }
@@ -430,6 +434,18 @@ static const struct vq_example examples[] = {
 	{ "x=f32[32,16,16,256] w=f32[3,3,256,256]", "pad=1" },
 	{ "x=f32[16,32,32,128] w=f32[3,3,128,3]", "pad=1" },
 	{ "x=f32[32,16,16,64] w=f32[3,3,1,64]", "pad=1 groups=64" },
+	{ "x=f32[2,5,4,3] w=f32[3,3,3,5]", "precision=bf16 pad=1", .no_gradient = true, .doc = "operands rounded to bf16" },
+	{ "x=f32[1,7,6,2] w=f32[4,4,2,3]", "precision=bf16 stride=2 pad=1", .no_gradient = true },
+	{ "x=f32[1,9,9,1] w=f32[3,2,1,1]", "precision=bf16 dilation=[2,3] stride=2", .no_gradient = true },
+	{ "x=f32[1,4,5,6] w=f32[3,3,3,6]", "precision=bf16 groups=2 pad=1", .no_gradient = true },
+	{ "x=f32[2,3,3,5] w=f32[1,1,5,4]", "precision=bf16", .no_gradient = true },
+	{ "x=f32[0,4,4,1] w=f32[3,3,1,2]", "precision=bf16" },
+	{ "x=f32[3,9,11,17] w=f32[3,3,17,33]", "precision=bf16 pad=1" },
+	{ "x=f32[2,6,150,3] w=f32[3,5,3,7]", "precision=bf16 pad=[1,2]" },
+	{ "x=f32[5,7,7,25] w=f32[3,3,25,3]", "precision=bf16 pad=1" },
+	{ "x=f32[128,28,28,1] w=f32[4,4,1,64]", "precision=bf16 stride=2 pad=1" },
+	{ "x=f32[128,7,7,128] w=f32[3,3,128,32]", "precision=bf16 pad=1" },
+	{ "x=f32[32,16,16,256] w=f32[3,3,256,256]", "precision=bf16 pad=1" },
 	{ "x=f32[1,4,4,3] w=f32[3,3,4,5]", .fails = "takes 4 channels, and x has 3" },
 	{ "x=f32[1,4,4,3] w=f32[3,3,3,4]", "groups=2", .fails = "3 channels cannot be cut into 2 groups" },
 	{ "x=f32[1,4,4,3] w=f32[5,3,3,4]", .fails = "is larger than the padded image" },
@@ -458,6 +474,17 @@ static const struct vq_example examples_input[] = {
 	{ "g=f32[128,7,7,128] w=f32[1,1,32,128]" },
 	{ "g=f32[128,7,7,128] w=f32[3,3,64,128]", "pad=1" },
 	{ "g=f32[32,16,16,256] w=f32[3,3,256,256]", "pad=1" },
+	{ "g=f32[1,2,3,3] w=f32[4,4,3,3]", "precision=bf16 stride=2 pad=1", .no_gradient = true },
+	{ "g=f32[2,5,4,2] w=f32[3,3,5,2]", "precision=bf16 pad=1", .no_gradient = true },
+	{ "g=f32[1,4,5,6] w=f32[3,3,2,6]", "precision=bf16 groups=2 pad=1", .no_gradient = true },
+	{ "g=f32[1,3,3,1] w=f32[2,2,1,1]", "precision=bf16 dilation=2 stride=2", .no_gradient = true },
+	{ "g=f32[0,4,4,2] w=f32[3,3,1,2]", "precision=bf16" },
+	{ "g=f32[3,9,11,33] w=f32[3,3,17,33]", "precision=bf16 pad=1" },
+	{ "g=f32[2,3,80,20] w=f32[4,4,9,20]", "precision=bf16 stride=2 pad=1" },
+	{ "g=f32[5,7,7,25] w=f32[4,4,1,25]", "precision=bf16 stride=2 pad=1" },
+	{ "g=f32[128,14,14,64] w=f32[4,4,1,64]", "precision=bf16 stride=2 pad=1" },
+	{ "g=f32[128,7,7,128] w=f32[3,3,64,128]", "precision=bf16 pad=1" },
+	{ "g=f32[32,16,16,256] w=f32[3,3,256,256]", "precision=bf16 pad=1" },
 	{ "g=f32[1,4,4,2] w=f32[3,3,1,2]", "stride=2 height=5", .fails = "height 4 does not come from one of 5" },
 	{ "g=f32[1,4,4,2] w=f32[3,3,1,3]", .fails = "makes 3 channels, and g has 2" },
 	{ 0 }
@@ -485,6 +512,21 @@ static const struct vq_example examples_weight[] = {
 	{ "x=f32[128,7,7,64] g=f32[128,7,7,128]", "pad=1 kh=3 kw=3" },
 	{ "x=f32[32,16,16,256] g=f32[32,16,16,256]", "pad=1 kh=3 kw=3" },
 	{ "x=f32[16,32,32,128] g=f32[16,32,32,3]", "pad=1 kh=3 kw=3" },
+	{ "x=f32[3,5,4,3] g=f32[3,5,4,5]", "precision=bf16 pad=1 kh=3 kw=3", .no_gradient = true, .doc = "an image without another half a batch away" },
+	{ "x=f32[1,7,6,2] g=f32[1,3,3,3]", "precision=bf16 stride=2 pad=1 kh=4 kw=4", .no_gradient = true },
+	{ "x=f32[2,4,5,4] g=f32[2,4,5,6]", "precision=bf16 groups=2 pad=1 kh=3 kw=3", .no_gradient = true },
+	{ "x=f32[2,3,3,5] g=f32[2,3,3,4]", "precision=bf16 kh=1 kw=1", .no_gradient = true },
+	{ "x=f32[0,4,4,1] g=f32[0,2,2,2]", "precision=bf16 kh=3 kw=3" },
+	{ "x=f32[3,9,11,17] g=f32[3,9,11,33]", "precision=bf16 pad=1 kh=3 kw=3" },
+	{ "x=f32[3,6,150,3] g=f32[3,6,150,7]", "precision=bf16 pad=[1,2] kh=3 kw=5" },
+	{ "x=f32[3,6,300,18] g=f32[3,6,300,7]", "precision=bf16 pad=[1,0] kh=3 kw=1" },
+	{ "x=f32[5,7,7,24] g=f32[5,7,7,3]", "precision=bf16 pad=1 kh=3 kw=3" },
+	{ "x=f32[3,6,150,9] g=f32[3,4,146,2]", "precision=bf16 kh=3 kw=3 dilation=[1,2]" },
+	{ "x=f32[41,7,7,6] g=f32[41,7,7,3]", "precision=bf16 pad=1 kh=3 kw=3" },
+	{ "x=f32[128,28,28,1] g=f32[128,14,14,64]", "precision=bf16 stride=2 pad=1 kh=4 kw=4" },
+	{ "x=f32[128,7,7,128] g=f32[128,7,7,32]", "precision=bf16 pad=1 kh=3 kw=3" },
+	{ "x=f32[32,16,16,256] g=f32[32,16,16,256]", "precision=bf16 pad=1 kh=3 kw=3" },
+	{ "x=f32[16,32,32,128] g=f32[16,32,32,3]", "precision=bf16 pad=1 kh=3 kw=3" },
 	{ "x=f32[1,4,4,2] g=f32[1,4,4,2]", "kh=3 kw=3", .fails = "height 4 does not come from one of 4" },
 	{ "x=f32[1,4,4,2] g=f32[2,2,2,2]", "kh=3 kw=3", .fails = "has 2 images, and x has 1" },
 	{ 0 }

@@ -13,11 +13,13 @@
 
 struct matmul {
 	bool transpose_a, transpose_b;
+	int precision;
 };
 
 static const struct vq_param params[] = {
 	VQ_BOOLEAN(struct matmul, transpose_a, "false", "read a as its transpose"),
 	VQ_BOOLEAN(struct matmul, transpose_b, "false", "read b as its transpose"),
+	VQ_PRECISION(struct matmul),
 	VQ_PARAMS_END
 };
 
@@ -67,6 +69,15 @@ flat(struct vq_graph *g, vq_id v)
 	return s.rank == 2 ? v : vq_reshape(g, v, &to);
 }
 
+static vq_id
+product(const struct vq_grad *d, vq_id a, vq_id b, bool ta, bool tb)
+{
+	const struct matmul *p = d->params;
+
+	return VQ_EMIT2(d->to, "matmul", a, b, "transpose_a=%s transpose_b=%s precision=%s", ta ? "true" : "false",
+	    tb ? "true" : "false", vq_precision_names[p->precision]);
+}
+
 /*
  * With g = dy:  d op(a) = g . op(b)'  and  d op(b) = op(a)' . g.
  * An operand that was read transposed gets the transpose of that.
@@ -82,16 +93,16 @@ grad(struct vq_grad *d)
 	vq_id a = d->in[A], b = d->in[B], g = d->dout[Y];
 
 	if (d->want[A])
-		d->din[A] = ta ? vq_matmul(d->to, b, g, tb, true)
-		               : vq_matmul(d->to, g, b, false, !tb);
+		d->din[A] = ta ? product(d, b, g, tb, true)
+		               : product(d, g, b, false, !tb);
 	if (!d->want[B])
 		return;
 	if (vq_type_at(d->to, b)->shape.rank == 2 && !ta) {
 		a = flat(d->to, a);
 		g = flat(d->to, g);
 	}
-	d->din[B] = tb ? vq_matmul(d->to, g, a, true, ta)
-	               : vq_matmul(d->to, a, g, !ta, false);
+	d->din[B] = tb ? product(d, g, a, true, ta)
+	               : product(d, a, g, !ta, false);
 }
 
 static void
@@ -99,7 +110,7 @@ run(const struct vq_call *c)
 {
 	const struct matmul *p = c->params;
 
-	vq_matmul_run(c, p->transpose_a, p->transpose_b);
+	vq_matmul_run(c, p->transpose_a, p->transpose_b, p->precision == VQ_PRECISION_BF16);
 }
 
 static size_t
@@ -107,7 +118,7 @@ scratch(const struct vq_cost *c)
 {
 	const struct matmul *p = c->params;
 
-	return vq_matmul_scratch(c, p->transpose_a, p->transpose_b);
+	return vq_matmul_scratch(c, p->transpose_a, p->transpose_b, p->precision == VQ_PRECISION_BF16);
 }
 
 /* Where the matrix of an operand begins that belongs to batch i of the result. */
@@ -133,6 +144,7 @@ ref(const struct vq_call *c)
 	const struct matmul *p = c->params;
 	const struct vq_shape *a = &c->in[A].type->shape, *b = &c->in[B].type->shape, *y = &c->out[Y].type->shape;
 	int64_t m = y->dim[y->rank - 2], n = y->dim[y->rank - 1], k = extent(a, p->transpose_a, 1);
+	bool bf16 = p->precision == VQ_PRECISION_BF16;
 
 	for (int64_t at = 0, count = vq_shape_count(y); at < count; at++) {
 		int64_t i = at / n % m, j = at % n, batch = at / (m * n);
@@ -140,8 +152,8 @@ ref(const struct vq_call *c)
 		double sum = 0;
 
 		for (int64_t x = 0; x < k; x++)
-			sum += vq_get(&c->in[A], a0 + (p->transpose_a ? x * m + i : i * k + x)) *
-			    vq_get(&c->in[B], b0 + (p->transpose_b ? j * k + x : x * n + j));
+			sum += vq_get_operand(&c->in[A], a0 + (p->transpose_a ? x * m + i : i * k + x), bf16) *
+			    vq_get_operand(&c->in[B], b0 + (p->transpose_b ? j * k + x : x * n + j), bf16);
 		vq_set(&c->out[Y], at, sum);
 	}
 }
@@ -176,6 +188,19 @@ static const struct vq_example examples[] = {
 	{ "a=f32[4,49,49] b=f32[4,49,32]" },
 	{ "a=f32[1024,256] b=f32[256,1024]" },
 	{ "a=f32[6400,256] b=f32[6400,256]", "transpose_a=true", .doc = "gradient of a linear layer's weight" },
+	{ "a=f32[2,3] b=f32[3,4]", "precision=bf16", .no_gradient = true, .doc = "operands rounded to bf16" },
+	{ "a=f32[3,7] b=f32[3,5]", "precision=bf16 transpose_a=true", .no_gradient = true },
+	{ "a=f32[3,5] b=f32[4,5]", "precision=bf16 transpose_b=true", .no_gradient = true },
+	{ "a=f32[5,2] b=f32[3,5]", "precision=bf16 transpose_a=true transpose_b=true", .no_gradient = true },
+	{ "a=f32[2,3,4] b=f32[3,5]", "precision=bf16 transpose_a=true", .no_gradient = true },
+	{ "a=f32[2,1,3,5] b=f32[3,5,2]", "precision=bf16", .no_gradient = true },
+	{ "a=f32[2,0] b=f32[0,3]", "precision=bf16", .no_gradient = true },
+	{ "a=f32[13,71] b=f32[71,35]", "precision=bf16" },
+	{ "a=f32[25,1203] b=f32[1203,17]", "precision=bf16", .doc = "more depth than one stretch" },
+	{ "a=f32[1101,13] b=f32[1101,21]", "precision=bf16 transpose_a=true", .doc = "deep: summed in parts" },
+	{ "a=f32[8,49,32] b=f32[8,49,32]", "precision=bf16 transpose_b=true" },
+	{ "a=f32[1024,256] b=f32[256,1024]", "precision=bf16" },
+	{ "a=f32[6400,256] b=f32[6400,256]", "precision=bf16 transpose_a=true" },
 	{ "a=f32[1024,1024,49,32] b=f32[4,32,49]", .fails = "shapes cannot be broadcast together" },
 	{ "a=f32[2,3] b=f32[4,5]", .fails = "inner sizes differ: 3 and 4" },
 	{ "a=f32[3] b=f32[3,5]", .fails = "needs at least two axes" },

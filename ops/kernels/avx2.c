@@ -24,6 +24,7 @@ const struct vq_kernels vq_kernels_avx2 = {
 	.name = "avx2",
 	.ew = EWISE_ROWS,
 	.gemm = &vq_gemm_avx2,
+	.gemm_bf16 = &vq_gemm_avx2_rounded,
 	.sum = sum_row,
 	.dot = dot_row,
 	.max = max_row,

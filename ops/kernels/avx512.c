@@ -24,6 +24,19 @@ const struct vq_kernels vq_kernels_avx512 = {
 	.name = "avx512",
 	.ew = EWISE_ROWS,
 	.gemm = &vq_gemm_avx512,
+	.gemm_bf16 = &vq_gemm_avx512_rounded,
+	.sum = sum_row,
+	.dot = dot_row,
+	.max = max_row,
+};
+
+/* The same with products of bf16 by AVX512_BF16. */
+const struct vq_kernels vq_kernels_avx512bf16 = {
+	.isa = VQ_ISA_AVX512BF16,
+	.name = "avx512bf16",
+	.ew = EWISE_ROWS,
+	.gemm = &vq_gemm_avx512,
+	.gemm_bf16 = &vq_gemm_avx512bf16,
 	.sum = sum_row,
 	.dot = dot_row,
 	.max = max_row,

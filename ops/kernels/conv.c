@@ -12,7 +12,7 @@
 #include "ops/kernels/conv_window.h"
 
 enum {
-	ROOM = 64 << 10,		/* floats of source pixels in a block, about: half a
+	ROOM = 64 << 10,		/* words of source pixels in a block, about: half a
 					 * second-level cache */
 	GATHER = 16,			/* runs shorter than this are gathered first */
 };
@@ -29,13 +29,14 @@ struct corr {
 	struct vq_window win;
 	bool adjoint;
 	int64_t groups, cn, nn;		/* channels of a group, here and there */
+	int64_t words;			/* that the cn channels of a pixel take up */
 	int64_t dest_c;
 	int64_t splits;			/* ranges of columns */
 	int64_t split;			/* columns of a range: whole vectors' panels */
 	bool gather;
 	int64_t phases;
 	struct phase *phase;
-	int64_t *off, *which;		/* by tap: floats from the base; index in the weights */
+	int64_t *off, *which;		/* by tap: words from the base; index in the weights */
 	float *packed;			/* [group][phase][panel][depth][nr] */
 	char *room;			/* by thread */
 	size_t room_bytes;
@@ -73,7 +74,7 @@ cut_tasks(struct corr *r, int threads)
 
 /* Everything that shapes decide; c.p NULL: only how much room it takes. */
 static size_t
-corr_plan(struct corr *r, const struct vq_conv *v, bool adjoint, int threads, void *scratch)
+corr_plan(struct corr *r, const struct vq_conv *v, const struct vq_gemm_micro *u, bool adjoint, int threads, void *scratch)
 {
 	struct vq_cutter c = { scratch, 0 };
 	struct vq_window *w = &r->win;
@@ -87,23 +88,25 @@ corr_plan(struct corr *r, const struct vq_conv *v, bool adjoint, int threads, vo
 	r->dest_c = adjoint ? v->ci : v->co;
 	r->cn = w->c / v->groups;
 	r->nn = r->dest_c / v->groups;
-	r->gather = taps > 1 && r->cn * v->x.taps < GATHER;
+	r->words = vq_gemm_words(u, r->cn);
+	r->gather = taps > 1 && r->words * v->x.taps < GATHER;
+	w->u = u;
 	w->direct = !r->gather;
-	vq_window_cut(w, VQ_GEMM_ROWS, ROOM, r->cn);
+	vq_window_cut(w, VQ_GEMM_ROWS, ROOM, r->words);
 	cut_tasks(r, threads);
 	r->phases = w->y.spread * w->x.spread;
 	r->phase = vq_cut(&c, (size_t)r->phases * sizeof(*r->phase));
 	r->off = vq_cut(&c, (size_t)taps * sizeof(*r->off));
 	r->which = vq_cut(&c, (size_t)taps * sizeof(*r->which));
-	r->packed = vq_cut(&c, (size_t)(taps * r->cn * vq_gemm_width(r->nn) * v->groups) * sizeof(float));
+	r->packed = vq_cut(&c, (size_t)(taps * r->words * vq_gemm_width(r->nn) * v->groups) * sizeof(float));
 	r->room_bytes = (size_t)w->floats * sizeof(float) / 64 * 64 + 64;
 	if (r->gather)
-		r->room_bytes += (size_t)(VQ_GEMM_ROWS * taps * r->cn + 16) * sizeof(float) / 64 * 64 + 64;
+		r->room_bytes += (size_t)(VQ_GEMM_ROWS * taps * r->words + 16) * sizeof(float) / 64 * 64 + 64;
 	r->room = vq_cut(&c, (size_t)threads * r->room_bytes);
 	return c.used;
 }
 
-/* The taps of a phase, and how many floats of them follow each other. */
+/* The taps of a phase, and how many words of them follow each other. */
 static void
 phase_taps(struct corr *r, struct phase *p)
 {
@@ -116,16 +119,16 @@ phase_taps(struct corr *r, struct phase *p)
 			r->which[p->tap + n] = ty * sx->axis.taps + tx;
 		}
 	p->taps = n;
-	p->depth = n * r->cn;
+	p->depth = n * r->words;
 	/* Runs of `run` taps, if all taps lie in such. */
 	const int64_t *off = r->off + p->tap;
-	while (r->win.pixel == r->cn && run < n && off[run] == off[run - 1] + r->cn)
+	while (r->win.pixel == r->words && run < n && off[run] == off[run - 1] + r->words)
 		run++;
 	for (int64_t i = 0; i < n; i++)
-		if (n % run != 0 || (i % run > 0 && off[i] != off[i - 1] + r->cn))
+		if (n % run != 0 || (i % run > 0 && off[i] != off[i - 1] + r->words))
 			run = 1;
 	p->segs = n / run;
-	p->len = run * r->cn;
+	p->len = run * r->words;
 }
 
 /* Offsets of runs stand where those of their first taps stood, close together;
@@ -161,7 +164,7 @@ panels_of(const struct corr *r, const struct vq_gemm_micro *u, int64_t group, co
 {
 	int64_t taps = r->win.y.axis.taps * r->win.x.axis.taps, width = ceil_div(r->nn, u->nr) * u->nr;
 
-	return r->packed + (group * taps + p->tap) * r->cn * width;
+	return r->packed + (group * taps + p->tap) * r->words * width;
 }
 
 /* Weights [tap][ci of a group][co] into panels: columns are co, or ci for the adjoint. */
@@ -177,7 +180,7 @@ pack_weights(const struct corr *r, const struct vq_gemm_micro *u, const float *w
 			const struct phase *p = r->phase;
 			while (t >= p->tap + p->taps)
 				p++;
-			vq_gemm_pack(u, panels_of(r, u, g, p), p->depth, (t - p->tap) * r->cn,
+			vq_gemm_pack(u, panels_of(r, u, g, p), p->depth, (t - p->tap) * r->words,
 			    w + r->which[t] * ci * all + g * co, all, r->adjoint, r->cn, r->nn);
 		}
 }
@@ -261,11 +264,11 @@ finish(const struct corr *r, const struct vq_block *b, const struct vq_epilogue 
 static void
 correlate(const struct vq_call *call, const struct vq_conv *v, bool adjoint)
 {
-	const struct vq_gemm_micro *u = call->k->gemm;
+	const struct vq_gemm_micro *u = vq_gemm_of(call->k, v->bf16);
 	struct vq_epilogue end;
 	struct corr r;
 
-	corr_plan(&r, v, adjoint, call->threads, call->scratch);
+	corr_plan(&r, v, u, adjoint, call->threads, call->scratch);
 	corr_tables(&r);
 	vq_epilogue_of(&end, call);
 	pack_weights(&r, u, call->in[1].data, call->threads);
@@ -302,9 +305,15 @@ scratch(const struct vq_conv *v, bool adjoint, int threads)
 {
 	if (v->n == 0)
 		return 0;
-	if (vq_conv_thin_fits(v, adjoint))
-		return vq_conv_thin_scratch(v, adjoint, threads);
-	return corr_plan(&(struct corr){ 0 }, v, adjoint, threads, NULL);
+	const struct vq_gemm_micro *u[2];
+	size_t most = 0;
+
+	for (int i = vq_gemm_layouts(v->bf16, u); i-- > 0;) {
+		size_t bytes = vq_conv_thin_fits(v, adjoint) ? vq_conv_thin_room(v, u[i], adjoint, threads) :
+		    corr_plan(&(struct corr){ 0 }, v, u[i], adjoint, threads, NULL);
+		most = bytes > most ? bytes : most;
+	}
+	return most;
 }
 
 void vq_conv_forward(const struct vq_call *c, const struct vq_conv *v) { run(c, v, false); }

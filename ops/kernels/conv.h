@@ -1,5 +1,5 @@
 /*
- * conv -- two-dimensional convolution and its two adjoints in f32, channels last
+ * conv -- two-dimensional convolution and its two adjoints, channels last
  *
  * One trilinear form seen from three sides:
  *
@@ -11,7 +11,12 @@
  * with their border of zeros, to where the second-level cache holds them, and the
  * tiles of gemm_micro.h walk over them tap by tap.  An adjoint with stride s is
  * s * s small convolutions over interleaved outputs, so that nothing is
- * multiplied by a zero that is known to be there.  Sums are added up in an order
+ * multiplied by a zero that is known to be there.
+ *
+ * With bf16 the copies hold words (gemm_micro.h).  Where k runs over channels, a word is of two
+ * channels of a pixel.  Where it runs over pixels, in the weights' adjoint, a word is of the same
+ * channel and pixel of two images, half a batch apart: so a tap is one way of reading for all
+ * pixels, as it is with f32, whatever the size of the images.  Sums are added up in an order
  * that shapes alone decide.
  */
 #ifndef VQ_OPS_KERNELS_CONV_H
@@ -28,6 +33,7 @@ struct vq_conv {
 	int64_t n;
 	struct vq_conv_axis y, x;
 	int64_t ci, co, groups;		/* channels of x and of y, both multiples of groups */
+	bool bf16;			/* operands are rounded */
 };
 
 /* in[0] is x, in[1] is w, out[0] is y; with the call's epilogue. */

@@ -13,13 +13,16 @@ enum {
 };
 
 struct thin {
+	const struct vq_gemm_micro *u;
 	struct vq_side y, x;
 	bool adjoint;
 	int64_t n, cn, nn, taps, wide;	/* wide: taps * nn, columns of the product */
+	int64_t words;			/* of the cn channels of a pixel */
 	int64_t lines, blocks;		/* grid lines of a block; blocks of an image */
+	float *weights;			/* [cn][wide] */
 	float *packed;
-	char *room;			/* contributions, by thread */
-	size_t room_bytes;
+	char *room;			/* contributions and pixels as words, by thread */
+	size_t room_bytes, part_bytes;
 };
 
 bool
@@ -32,11 +35,12 @@ vq_conv_thin_fits(const struct vq_conv *v, bool adjoint)
 }
 
 static size_t
-plan_make(struct thin *p, const struct vq_conv *v, bool adjoint, int threads, void *scratch)
+plan_make(struct thin *p, const struct vq_conv *v, const struct vq_gemm_micro *u, bool adjoint, int threads,
+    void *scratch)
 {
 	struct vq_cutter c = { scratch, 0 };
 
-	*p = (struct thin){ .adjoint = adjoint, .n = v->n, .taps = v->y.taps * v->x.taps };
+	*p = (struct thin){ .u = u, .adjoint = adjoint, .n = v->n, .taps = v->y.taps * v->x.taps };
 	(adjoint ? vq_side_adjoint : vq_side_forward)(&p->y, &v->y);
 	(adjoint ? vq_side_adjoint : vq_side_forward)(&p->x, &v->x);
 	p->cn = adjoint ? v->co : v->ci;
@@ -46,46 +50,53 @@ plan_make(struct thin *p, const struct vq_conv *v, bool adjoint, int threads, vo
 	p->lines = ROOM / line - span < 1 ? 1 : ROOM / line - span;
 	p->blocks = (p->y.grid + p->lines - 1) / p->lines;
 	p->lines = (p->y.grid + p->blocks - 1) / p->blocks;
-	p->packed = vq_cut(&c, (size_t)(p->cn * vq_gemm_width(p->wide)) * sizeof(float));
+	p->words = vq_gemm_words(u, p->cn);
+	p->weights = vq_cut(&c, (size_t)(p->cn * p->wide) * sizeof(float));
+	p->packed = vq_cut(&c, (size_t)(p->words * vq_gemm_width(p->wide)) * sizeof(float));
 	int64_t most = p->lines + span < p->y.source ? p->lines + span : p->y.source;
-	p->room_bytes = ((size_t)(most * line) * sizeof(float) + 63) / 64 * 64;
+	p->part_bytes = ((size_t)(most * line) * sizeof(float) + 63) / 64 * 64;
+	p->room_bytes = p->part_bytes;
+	if (u->round)
+		p->room_bytes += ((size_t)(VQ_GEMM_ROWS * p->words) * sizeof(float) + 63) / 64 * 64;
 	p->room = vq_cut(&c, (size_t)threads * p->room_bytes);
 	return c.used;
 }
 
 /* Panels whose column t * nn + j is channel j through tap t. */
 static void
-pack(const struct thin *p, const struct vq_gemm_micro *u, const float *w)
+pack(const struct thin *p, const float *w)
 {
 	int64_t tap_step = p->cn * p->nn, k_step = p->adjoint ? 1 : p->nn, j_step = p->adjoint ? p->cn : 1;
 
-	for (int64_t x = 0; x < p->wide; x += u->nr)
-		for (int64_t k = 0; k < p->cn; k++)
-			for (int64_t i = 0; i < u->nr; i++) {
-				int64_t t = (x + i) / p->nn, j = (x + i) % p->nn;
-				p->packed[x * p->cn + k * u->nr + i] = x + i < p->wide ?
-				    w[t * tap_step + k * k_step + j * j_step] : 0;
-			}
+	for (int64_t k = 0; k < p->cn; k++)
+		for (int64_t x = 0; x < p->wide; x++)
+			p->weights[k * p->wide + x] = w[x / p->nn * tap_step + k * k_step + x % p->nn * j_step];
+	vq_gemm_pack(p->u, p->packed, p->words, 0, p->weights, p->wide, false, p->cn, p->wide);
 }
 
-/* The contributions of `pixels` source pixels that follow each other. */
+/* The contributions of `pixels` source pixels that follow each other; words: room for some as words. */
 static void
-contributions(const struct thin *p, const struct vq_gemm_micro *u, const float *source, int64_t pixels, float *to)
+contributions(const struct thin *p, const float *source, int64_t pixels, float *to,
+    float *words)
 {
 	const float *a[VQ_GEMM_TABLE];
 	float *c[VQ_GEMM_TABLE];
 	int64_t zero = 0;
-	struct vq_gemm_block g = { .n = p->wide, .a = a, .c = c, .segs = 1, .len = p->cn, .step = 1,
-	    .off = &zero, .b = p->packed, .depth = p->cn };
+	struct vq_gemm_block g = { .n = p->wide, .a = a, .c = c, .segs = 1, .len = p->words, .step = 1,
+	    .off = &zero, .b = p->packed, .depth = p->words };
 
 	for (int64_t i = 0; i < pixels; i += VQ_GEMM_ROWS) {
 		g.m = pixels - i < VQ_GEMM_ROWS ? pixels - i : VQ_GEMM_ROWS;
 		for (int64_t j = 0; j < g.m; j++) {
 			a[j] = source + (i + j) * p->cn;
+			if (p->u->round) {
+				p->u->round(words + j * p->words, a[j], p->cn);
+				a[j] = words + j * p->words;
+			}
 			c[j] = to + (i + j) * p->wide;
 		}
 		vq_gemm_pad_rows(a, g.m);
-		vq_gemm_block(u, &g);
+		vq_gemm_block(p->u, &g);
 	}
 }
 
@@ -136,8 +147,8 @@ run_block(const struct thin *p, const struct vq_call *call, const struct vq_epil
 	float *dest = (float *)call->out[0].data + image * p->y.dest * p->x.dest * p->nn;
 
 	if (bottom > top)
-		contributions(p, call->k->gemm, source + top * p->x.source * p->cn,
-		    (bottom - top) * p->x.source, room);
+		contributions(p, source + top * p->x.source * p->cn, (bottom - top) * p->x.source, room,
+		    room + p->part_bytes / sizeof(*room));
 	for (int64_t y = y0; y < y1; y++)
 		add_line(p, room, top, y, dest + y * p->x.dest * p->nn);
 	vq_epilogue_apply(end, (image * p->y.dest + y0) * p->x.dest, (y1 - y0) * p->x.dest, 0, p->nn);
@@ -149,9 +160,9 @@ vq_conv_thin(const struct vq_call *c, const struct vq_conv *v, bool adjoint)
 	struct vq_epilogue end;
 	struct thin p;
 
-	plan_make(&p, v, adjoint, c->threads, c->scratch);
+	plan_make(&p, v, vq_gemm_of(c->k, v->bf16), adjoint, c->threads, c->scratch);
 	vq_epilogue_of(&end, c);
-	pack(&p, c->k->gemm, c->in[1].data);
+	pack(&p, c->in[1].data);
 	#pragma omp parallel for num_threads(c->threads) schedule(dynamic)
 	for (int64_t i = 0; i < p.n * p.blocks; i++)
 		run_block(&p, c, &end, i / p.blocks, i % p.blocks * p.lines,
@@ -159,7 +170,7 @@ vq_conv_thin(const struct vq_call *c, const struct vq_conv *v, bool adjoint)
 }
 
 size_t
-vq_conv_thin_scratch(const struct vq_conv *v, bool adjoint, int threads)
+vq_conv_thin_room(const struct vq_conv *v, const struct vq_gemm_micro *u, bool adjoint, int threads)
 {
-	return plan_make(&(struct thin){ 0 }, v, adjoint, threads, NULL);
+	return plan_make(&(struct thin){ 0 }, v, u, adjoint, threads, NULL);
 }

@@ -13,10 +13,10 @@
 /* Whether it is for such a convolution (adjoint: in the input) and worth it. */
 bool vq_conv_thin_fits(const struct vq_conv *v, bool adjoint);
 void vq_conv_thin(const struct vq_call *c, const struct vq_conv *v, bool adjoint);
-size_t vq_conv_thin_scratch(const struct vq_conv *v, bool adjoint, int threads);
+size_t vq_conv_thin_room(const struct vq_conv *v, const struct vq_gemm_micro *u, bool adjoint, int threads);
 
 /* The adjoint in the weights, where vq_conv_thin_fits forward. */
 void vq_conv_thin_weight(const struct vq_call *c, const struct vq_conv *v);
-size_t vq_conv_thin_weight_scratch(const struct vq_conv *v, int threads);
+size_t vq_conv_thin_weight_room(const struct vq_conv *v, const struct vq_gemm_micro *u, int threads);
 
 #endif

@@ -4,7 +4,7 @@
  *   dw[tap][i][j] = sum over pixels q of x[q][i] * y[q - delta of tap][j]
  *
  * is one product whose columns are taps times channels: patches are gathered from y,
- * which is small, and x is read where it lies.  Sums are cut into parts that only the
+ * which is small, and x is read where it lies (or as words of two images, see conv.h).  Sums are cut into parts that only the
  * shape decides, added in order.
  */
 #include <omp.h>
@@ -24,8 +24,8 @@ struct thin {
 	int64_t parts, per_part;	/* of the blocks */
 	int64_t *off;			/* by tap */
 	float *partial;			/* [part][ci][wide] */
-	char *room;			/* by thread: window, patches, packed patches */
-	size_t room_bytes, window_bytes, patch_bytes;
+	char *room;			/* by thread: window, patches, packed patches, x as words */
+	size_t room_bytes, window_bytes, patch_bytes, packed_bytes;
 };
 
 static size_t
@@ -43,14 +43,15 @@ side_of(const struct vq_conv_axis *a)
 }
 
 static size_t
-plan_make(struct thin *p, const struct vq_conv *v, int threads, void *scratch)
+plan_make(struct thin *p, const struct vq_conv *v, const struct vq_gemm_micro *u, int threads, void *scratch)
 {
 	struct vq_cutter c = { scratch, 0 };
 	struct vq_window *w = &p->win;
 
 	*p = (struct thin){ .ci = v->ci, .nn = v->co, .taps = v->y.taps * v->x.taps };
 	p->wide = p->taps * p->nn;
-	*w = (struct vq_window){ .y = side_of(&v->y), .x = side_of(&v->x), .n = v->n, .c = v->co };
+	*w = (struct vq_window){ .y = side_of(&v->y), .x = side_of(&v->x), .n = vq_gemm_words(u, v->n), .c = v->co,
+	    .u = u, .two = true, .images = v->n };
 	vq_window_cut(w, PIXELS, ROOM, v->co);
 	int64_t blocks = vq_window_blocks(w);
 	p->parts = blocks < PARTS ? blocks : PARTS;
@@ -59,12 +60,16 @@ plan_make(struct thin *p, const struct vq_conv *v, int threads, void *scratch)
 	p->partial = vq_cut(&c, (size_t)(p->parts * p->ci * p->wide) * sizeof(float));
 	p->window_bytes = bytes_of(w->floats);
 	p->patch_bytes = bytes_of(w->lines * w->cols * p->wide + 16);
-	p->room_bytes = p->window_bytes + p->patch_bytes + bytes_of(w->lines * w->cols * vq_gemm_width(p->wide));
+	p->packed_bytes = bytes_of(w->lines * w->cols * vq_gemm_width(p->wide));
+	p->room_bytes = p->window_bytes + p->patch_bytes + p->packed_bytes;
+	if (u->round)
+		p->room_bytes += bytes_of(w->lines * w->cols * p->ci);
 	p->room = vq_cut(&c, (size_t)threads * p->room_bytes);
 	return c.used;
 }
 
-/* The patches of y around the block's pixels, packed. */
+/* The patches of y around the block's pixels, packed: they are words already, so that f32's
+ * kernel packs them. */
 static void
 pack_patches(const struct thin *p, const struct vq_gemm_micro *u, const struct vq_block *b,
     float *patches, float *packed)
@@ -79,10 +84,23 @@ pack_patches(const struct thin *p, const struct vq_gemm_micro *u, const struct v
 	vq_gemm_pack(u, packed, m, 0, patches, p->wide, false, m, p->wide);
 }
 
-/* Adds the block to one part. */
+/* The block's pixels of x as words, side by side. */
 static void
-add_block(const struct thin *p, const struct vq_gemm_micro *u, const struct vq_block *b, const float *x,
-    const float *packed, float *part, bool add)
+round_pixels(const struct thin *p, const struct vq_block *b, const float *x, float *to)
+{
+	const struct vq_window *w = &p->win;
+	int64_t line = w->x.grid * p->ci, len = b->cols * p->ci, other = w->n * w->y.grid * line;
+
+	for (int64_t l = b->line; l < b->line + b->lines; l++, to += len) {
+		const float *from = x + l * line + b->col * p->ci;
+		vq_gemm_zip(w->u, to, from, l / w->y.grid + w->n < w->images ? from + other : NULL, len);
+	}
+}
+
+/* Adds the block to one part; `words` is room for x. */
+static void
+add_block(const struct thin *p, const struct vq_block *b, const float *x, const float *packed, float *words,
+    float *part, bool add)
 {
 	const float *a[VQ_GEMM_TABLE];
 	float *c[VQ_GEMM_TABLE];
@@ -90,10 +108,15 @@ add_block(const struct thin *p, const struct vq_gemm_micro *u, const struct vq_b
 	struct vq_gemm_block g = { .n = p->wide, .a = a, .c = c, .segs = b->lines, .len = b->cols,
 	    .step = p->ci, .off = off, .b = packed, .depth = b->lines * b->cols, .add = add };
 
-	x += (b->line * p->win.x.grid + b->col) * p->ci;
 	for (int64_t l = 0; l < b->lines; l++)
 		off[l] = l * p->win.x.grid * p->ci;
-	if (b->cols == p->win.x.grid) {		/* lines follow each other */
+	if (p->win.u->round) {
+		round_pixels(p, b, x, words);
+		x = words;
+	} else {
+		x += (b->line * p->win.x.grid + b->col) * p->ci;
+	}
+	if (b->cols == p->win.x.grid || p->win.u->round) {	/* lines follow each other */
 		g.segs = 1;
 		g.len = g.depth;
 	}
@@ -104,17 +127,17 @@ add_block(const struct thin *p, const struct vq_gemm_micro *u, const struct vq_b
 			c[j] = part + (i + j) * p->wide;
 		}
 		vq_gemm_pad_rows(a, g.m);
-		vq_gemm_block(u, &g);
+		vq_gemm_block(p->win.u, &g);
 	}
 }
 
 static void
 run_part(const struct thin *p, const struct vq_call *call, int64_t part, char *room)
 {
-	const struct vq_gemm_micro *u = call->k->gemm;
 	float *sum = p->partial + part * p->ci * p->wide;
 	float *patches = (float *)(room + p->window_bytes);
 	float *packed = (float *)(room + p->window_bytes + p->patch_bytes);
+	float *words = (float *)(room + p->window_bytes + p->patch_bytes + p->packed_bytes);
 	int64_t first = part * p->per_part, last = first + p->per_part, blocks = vq_window_blocks(&p->win);
 	struct vq_block b;
 
@@ -123,8 +146,8 @@ run_part(const struct thin *p, const struct vq_call *call, int64_t part, char *r
 	for (int64_t i = first; i < (last < blocks ? last : blocks); i++) {
 		vq_window_block(&p->win, i, &b);
 		vq_window_fill(&p->win, &b, call->in[1].data, 0, p->nn, (float *)room);
-		pack_patches(p, u, &b, patches, packed);
-		add_block(p, u, &b, call->in[0].data, packed, sum, i > first);
+		pack_patches(p, call->k->gemm, &b, patches, packed);
+		add_block(p, &b, call->in[0].data, packed, words, sum, i > first);
 	}
 }
 
@@ -134,7 +157,7 @@ vq_conv_thin_weight(const struct vq_call *call, const struct vq_conv *v)
 	float *dw = call->out[0].data;
 	struct thin p;
 
-	plan_make(&p, v, call->threads, call->scratch);
+	plan_make(&p, v, vq_gemm_of(call->k, v->bf16), call->threads, call->scratch);
 	for (int64_t t = 0; t < p.taps; t++)
 		p.off[t] = vq_window_tap(&p.win, v->y.before - t / v->x.taps * v->y.dilation,
 		    v->x.before - t % v->x.taps * v->x.dilation);
@@ -151,7 +174,7 @@ vq_conv_thin_weight(const struct vq_call *call, const struct vq_conv *v)
 }
 
 size_t
-vq_conv_thin_weight_scratch(const struct vq_conv *v, int threads)
+vq_conv_thin_weight_room(const struct vq_conv *v, const struct vq_gemm_micro *u, int threads)
 {
-	return plan_make(&(struct thin){ 0 }, v, threads, NULL);
+	return plan_make(&(struct thin){ 0 }, v, u, threads, NULL);
 }

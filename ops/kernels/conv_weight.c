@@ -113,7 +113,7 @@ cut_tasks(struct plan *p, int threads)
 }
 
 static size_t
-plan_make(struct plan *p, const struct vq_conv *v, int threads, void *scratch)
+plan_make(struct plan *p, const struct vq_conv *v, const struct vq_gemm_micro *u, int threads, void *scratch)
 {
 	struct vq_cutter c = { scratch, 0 };
 	struct vq_window *w = &p->win;
@@ -122,7 +122,10 @@ plan_make(struct plan *p, const struct vq_conv *v, int threads, void *scratch)
 	    .taps = v->y.taps * v->x.taps, .co = v->co };
 	vq_side_forward(&w->y, &v->y);
 	vq_side_forward(&w->x, &v->x);
-	w->n = v->n;
+	w->n = vq_gemm_words(u, v->n);
+	w->images = v->n;
+	w->two = true;
+	w->u = u;
 	w->c = v->ci;
 	p->gather = p->taps > 1 && p->cn <= GATHER;
 	p->run = p->gather && v->x.dilation == 1 ? v->x.taps : 1;
@@ -158,24 +161,27 @@ struct task {
 
 /* Columns of the block's pixels of y, packed: whole lines follow each other. */
 static void
-pack_pixels(const struct plan *p, const struct vq_gemm_micro *u, const struct vq_block *b,
-    const struct task *t, const float *y, float *packed)
+pack_pixels(const struct plan *p, const struct vq_block *b, const struct task *t, const float *y, float *packed)
 {
-	int64_t width = p->win.x.grid, depth = b->lines * b->cols;
+	const struct vq_window *w = &p->win;
+	int64_t width = w->x.grid, depth = b->lines * b->cols, other = w->n * w->y.grid * width * p->co;
+	int64_t both = (w->images - w->n) * w->y.grid;	/* lines that a second image has, too */
 
-	y += (b->line * width + b->col) * p->co + t->group * p->nn + t->col;
-	if (b->cols == width) {
-		vq_gemm_pack(u, packed, depth, 0, y, p->co, false, depth, t->cols);
-		return;
+	y += b->col * p->co + t->group * p->nn + t->col;
+	for (int64_t l = b->line, lines; l < b->line + b->lines; l += lines) {
+		const float *from = y + l * width * p->co;
+
+		lines = l < both && both < b->line + b->lines ? both - l : b->line + b->lines - l;
+		lines = b->cols == width ? lines : 1;
+		vq_gemm_pack_zipped(w->u, packed, depth, (l - b->line) * b->cols, from, l < both ? from + other : NULL,
+		    p->co, lines * b->cols, t->cols);
 	}
-	for (int64_t l = 0; l < b->lines; l++)
-		vq_gemm_pack(u, packed, depth, l * b->cols, y + l * width * p->co, p->co, false, b->cols, t->cols);
 }
 
 /* All taps at once: row i is float i of the patches. */
 static void
-add_gathered(const struct plan *p, const struct vq_gemm_micro *u, const struct vq_block *b,
-    const struct task *t, struct vq_gemm_block *g, float *patches)
+add_gathered(const struct plan *p, const struct vq_block *b, const struct task *t, struct vq_gemm_block *g,
+    float *patches)
 {
 	const float *a[VQ_GEMM_TABLE];
 	float *c[VQ_GEMM_TABLE];
@@ -199,13 +205,12 @@ add_gathered(const struct plan *p, const struct vq_gemm_micro *u, const struct v
 		g->a = a;
 		g->c = c;
 		vq_gemm_pad_rows(a, g->m);
-		vq_gemm_block(u, g);
+		vq_gemm_block(p->win.u, g);
 	}
 }
 
 static void
-add_tap(const struct plan *p, const struct vq_gemm_micro *u, const struct vq_block *b,
-    const struct task *t, struct vq_gemm_block *g, int64_t tap)
+add_tap(const struct plan *p, const struct vq_block *b, const struct task *t, struct vq_gemm_block *g, int64_t tap)
 {
 	const float *a[VQ_GEMM_TABLE], *from = b->from + p->off[tap];
 	float *c[VQ_GEMM_TABLE];
@@ -223,14 +228,13 @@ add_tap(const struct plan *p, const struct vq_gemm_micro *u, const struct vq_blo
 		g->a = a;
 		g->c = c;
 		vq_gemm_pad_rows(a, g->m);
-		vq_gemm_block(u, g);
+		vq_gemm_block(p->win.u, g);
 	}
 }
 
 static void
 run_task(const struct plan *p, const struct vq_call *call, const struct task *t, int64_t part, char *room)
 {
-	const struct vq_gemm_micro *u = call->k->gemm;
 	float *packed = (float *)(room + p->window_bytes);
 	float *patches = (float *)(room + p->window_bytes + p->packed_bytes);
 	int64_t first = part * p->per_part, blocks = vq_window_blocks(&p->win), last = first + p->per_part;
@@ -240,14 +244,14 @@ run_task(const struct plan *p, const struct vq_call *call, const struct task *t,
 	for (int64_t i = first; i < (last < blocks ? last : blocks); i++) {
 		vq_window_block(&p->win, i, &b);
 		vq_window_fill(&p->win, &b, call->in[0].data, t->group * p->cn + t->row, t->rows, (float *)room);
-		pack_pixels(p, u, &b, t, call->in[1].data, packed);
+		pack_pixels(p, &b, t, call->in[1].data, packed);
 		g.depth = b.lines * b.cols;
 		g.add = i > first;
 		if (p->gather)
-			add_gathered(p, u, &b, t, &g, patches);
+			add_gathered(p, &b, t, &g, patches);
 		else
 			for (int64_t tap = 0; tap < p->taps; tap++)
-				add_tap(p, u, &b, t, &g, tap);
+				add_tap(p, &b, t, &g, tap);
 	}
 	for (int64_t i = 0; first >= blocks && i < p->taps * p->cn; i++)
 		memset(t->dw + i * p->co + g.col, 0, (size_t)t->cols * sizeof(float));
@@ -263,7 +267,7 @@ vq_conv_weight(const struct vq_call *call, const struct vq_conv *v)
 		vq_conv_thin_weight(call, v);
 		return;
 	}
-	plan_make(&p, v, call->threads, call->scratch);
+	plan_make(&p, v, vq_gemm_of(call->k, v->bf16), call->threads, call->scratch);
 	if (v->n == 0) {
 		memset(dw, 0, (size_t)(p.taps * p.cn * p.co) * sizeof(*dw));
 		return;
@@ -294,7 +298,13 @@ vq_conv_weight(const struct vq_call *call, const struct vq_conv *v)
 size_t
 vq_conv_weight_scratch(const struct vq_conv *v, int threads)
 {
-	if (v->n > 0 && vq_conv_thin_fits(v, false))
-		return vq_conv_thin_weight_scratch(v, threads);
-	return plan_make(&(struct plan){ 0 }, v, threads, NULL);
+	const struct vq_gemm_micro *u[2];
+	size_t most = 0;
+
+	for (int i = vq_gemm_layouts(v->bf16, u); i-- > 0;) {
+		size_t bytes = v->n > 0 && vq_conv_thin_fits(v, false) ? vq_conv_thin_weight_room(v, u[i], threads) :
+		    plan_make(&(struct plan){ 0 }, v, u[i], threads, NULL);
+		most = bytes > most ? bytes : most;
+	}
+	return most;
 }

@@ -91,12 +91,12 @@ sticks_out(const struct vq_side *s)
 }
 
 void
-vq_window_cut(struct vq_window *w, int64_t rows, int64_t room, int64_t channels)
+vq_window_cut(struct vq_window *w, int64_t rows, int64_t room, int64_t pixel)
 {
 	int64_t lines, total = w->n * w->y.grid;
 
-	w->direct = w->direct && !sticks_out(&w->y) && !sticks_out(&w->x);
-	w->pixel = w->direct ? w->c : channels;
+	w->direct = w->direct && w->u->round == NULL && !sticks_out(&w->y) && !sticks_out(&w->x);
+	w->pixel = w->direct ? w->c : pixel;
 	w->cols = w->x.grid <= rows / 2 ? w->x.grid : ceil_div(w->x.grid, ceil_div(w->x.grid, rows / 3));
 	lines = rows / w->cols < VQ_GEMM_ROWS ? rows / w->cols : VQ_GEMM_ROWS;
 	lines = lines < total ? lines : total;
@@ -129,9 +129,21 @@ vq_window_block(const struct vq_window *w, int64_t i, struct vq_block *b)
 	b->cols = w->x.grid - b->col < w->cols ? w->x.grid - b->col : w->cols;
 }
 
+/* n numbers, of one pixel or of pixels that follow each other: as words, with those of the
+ * other image (NULL: none) where a word is of two. */
+static void
+lay_out(const struct vq_window *w, float *to, const float *from, const float *other, int64_t n)
+{
+	if (w->two)
+		vq_gemm_zip(w->u, to, from, other, n);
+	else
+		vq_gemm_row(w->u, to, from, n);
+}
+
 /* One line of source pixels, from position x0 of the image's line; NULL: none there. */
 static void
-fill_line(const struct vq_window *w, float *to, const float *line, int64_t x0, int64_t width, int64_t channels)
+fill_line(const struct vq_window *w, float *to, const float *line, const float *other, int64_t x0, int64_t width,
+    int64_t channels)
 {
 	int64_t left = x0 < 0 ? -x0 : 0, right = x0 + width > w->x.source ? x0 + width - w->x.source : 0;
 
@@ -139,15 +151,16 @@ fill_line(const struct vq_window *w, float *to, const float *line, int64_t x0, i
 		memset(to, 0, (size_t)(width * w->pixel) * sizeof(*to));
 		return;
 	}
-	int64_t middle = width - left - right;
+	int64_t middle = width - left - right, from = (x0 + left) * w->c;
 	memset(to, 0, (size_t)(left * w->pixel) * sizeof(*to));
 	to += left * w->pixel;
-	line += (x0 + left) * w->c;
-	if (channels == w->c && w->pixel == w->c)
-		memcpy(to, line, (size_t)(middle * w->c) * sizeof(*to));
+	line += from;
+	other = other ? other + from : NULL;
+	if (channels == w->c && w->pixel * (w->two ? 1 : w->u->per) == w->c)
+		lay_out(w, to, line, other, middle * w->c);
 	else
 		for (int64_t i = 0; i < middle; i++)
-			memcpy(to + i * w->pixel, line + i * w->c, (size_t)channels * sizeof(*to));
+			lay_out(w, to + i * w->pixel, line + i * w->c, other ? other + i * w->c : NULL, channels);
 	memset(to + middle * w->pixel, 0, (size_t)(right * w->pixel) * sizeof(*to));
 }
 
@@ -158,11 +171,12 @@ fill_image(const struct vq_window *w, const struct vq_block *b, const float *sou
 {
 	int64_t y0 = g0 * w->y.step + w->y.low, rows = reach(&w->y, lines);
 	int64_t x0 = b->col * w->x.step + w->x.low, width = reach(&w->x, b->cols);
+	int64_t other = w->two && i + w->n < w->images ? w->n * w->y.source * w->x.source * w->c : 0;
 
 	for (int64_t y = y0; y < y0 + rows; y++, to += w->width * w->pixel) {
 		bool there = y >= 0 && y < w->y.source;
-		fill_line(w, to, there ? source + (i * w->y.source + y) * w->x.source * w->c : NULL, x0, width,
-		    channels);
+		const float *line = there ? source + (i * w->y.source + y) * w->x.source * w->c : NULL;
+		fill_line(w, to, line, there && other ? line + other : NULL, x0, width, channels);
 	}
 	return to;
 }

@@ -39,17 +39,20 @@ vq_side_grid(const struct vq_side *s, int64_t phase)
  */
 struct vq_window {
 	struct vq_side y, x;
-	int64_t n, c;			/* images and channels of the source */
+	int64_t n, c;			/* images (with `two`: pairs of them) and channels of the source */
+	const struct vq_gemm_micro *u;	/* who reads what is laid out */
+	bool two;			/* words are of image i and, where there are two numbers in a word, i + n */
+	int64_t images;			/* with `two`: of the source */
 	int64_t lines, cols;		/* most of one block */
 	int64_t width;			/* pixels between source lines of a block */
-	int64_t pixel;			/* floats between pixels of a block */
+	int64_t pixel;			/* words between pixels of a block */
 	bool direct;			/* read where it lies: nothing sticks out */
-	int64_t floats;			/* room that a block takes, 0 when direct */
+	int64_t floats;			/* room that a block takes, in words, 0 when direct */
 };
 
-/* Decides lines and cols: at most `rows` positions, `room` floats of `channels` a pixel
+/* Decides lines and cols: at most `rows` positions, `room` words of `pixel` a pixel
  * where possible; and that it is read directly, if the caller set that and it can be. */
-void vq_window_cut(struct vq_window *w, int64_t rows, int64_t room, int64_t channels);
+void vq_window_cut(struct vq_window *w, int64_t rows, int64_t room, int64_t pixel);
 /* Fewer lines to a block. */
 void vq_window_lines(struct vq_window *w, int64_t lines);
 
@@ -57,7 +60,7 @@ struct vq_block {
 	int64_t line, lines;		/* first line, and how many */
 	int64_t col, cols;
 	const float *from;
-	int64_t base[VQ_GEMM_ROWS];	/* by line: floats from `from` to where its first
+	int64_t base[VQ_GEMM_ROWS];	/* by line: words from `from` to where its first
 					 * position reads with the lowest deltas */
 };
 int64_t vq_window_blocks(const struct vq_window *w);
@@ -66,7 +69,7 @@ void vq_window_block(const struct vq_window *w, int64_t i, struct vq_block *b);
  * unless direct. */
 void vq_window_fill(const struct vq_window *w, struct vq_block *b, const float *source,
     int64_t c0, int64_t channels, float *room);
-/* Floats from a position's base to its tap. */
+/* Words from a position's base to its tap. */
 static inline int64_t
 vq_window_tap(const struct vq_window *w, int64_t dy, int64_t dx)
 {
@@ -74,7 +77,7 @@ vq_window_tap(const struct vq_window *w, int64_t dy, int64_t dx)
 }
 
 /* Rows of patches side by side: row i is the runs of from[i], `segs` times `len`
- * floats, the rows `ld` apart.  Both ends are read and written up to 3 floats over. */
+ * words, the rows `ld` apart.  Both ends are read and written up to 3 words over. */
 void vq_conv_gather(float *to, int64_t ld, const float *const *from, int64_t rows,
     const int64_t *off, int64_t segs, int64_t len);
 

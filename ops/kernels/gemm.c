@@ -5,6 +5,46 @@
 
 #include "ops/kernels/gemm.h"
 
+const char *const vq_precision_names[] = { "auto", "f32", "bf16", NULL };
+
+double
+vq_get_operand(const struct vq_view *v, int64_t i, bool bf16)
+{
+	double x = vq_get(v, i);
+
+	return bf16 ? (double)vq_bf16_to_f32(vq_f32_to_bf16((float)x)) : x;
+}
+
+int
+vq_gemm_layouts(bool bf16, const struct vq_gemm_micro *u[2])
+{
+	const struct vq_kernels *pairs = vq_kernels_of(VQ_ISA_AVX512BF16);
+
+	u[0] = vq_gemm_of(vq_kernels_of(VQ_ISA_PORTABLE), bf16);
+	if (!bf16 || pairs == NULL)
+		return 1;
+	u[1] = vq_gemm_of(pairs, bf16);
+	return 2;
+}
+
+void
+vq_gemm_row(const struct vq_gemm_micro *u, float *to, const float *from, int64_t n)
+{
+	if (u->round)
+		u->round(to, from, n);
+	else
+		memcpy(to, from, (size_t)n * sizeof(*to));
+}
+
+void
+vq_gemm_zip(const struct vq_gemm_micro *u, float *to, const float *x, const float *y, int64_t n)
+{
+	if (u->zip)
+		u->zip(to, x, y, n);
+	else
+		vq_gemm_row(u, to, x, n);
+}
+
 void
 vq_gemm_pack(const struct vq_gemm_micro *u, float *to, int64_t depth, int64_t at,
     const float *b, int64_t ldb, bool transposed, int64_t k, int64_t n)
@@ -17,6 +57,21 @@ vq_gemm_pack(const struct vq_gemm_micro *u, float *to, int64_t depth, int64_t at
 			u->pack_transposed(to, b + j * ldb, ldb, k, wide);
 		else
 			u->pack(to, b + j, ldb, k, wide);
+	}
+}
+
+void
+vq_gemm_pack_zipped(const struct vq_gemm_micro *u, float *to, int64_t depth, int64_t at,
+    const float *b, const float *c, int64_t ld, int64_t k, int64_t n)
+{
+	to += at * u->nr;
+	for (int64_t j = 0; j < n; j += u->nr, to += depth * u->nr) {
+		int wide = n - j < u->nr ? (int)(n - j) : u->nr;
+
+		if (u->pack_zipped)
+			u->pack_zipped(to, b + j, c ? c + j : NULL, ld, k, wide);
+		else
+			u->pack(to, b + j, ld, k, wide);
 	}
 }
 

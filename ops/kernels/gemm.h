@@ -1,5 +1,5 @@
 /*
- * gemm -- matrix products in f32
+ * gemm -- matrix products in f32, or of operands rounded to bf16
  *
  * Built on the register tiles of gemm_micro.h.  How a product is cut into blocks
  * and dealt to threads never changes the order in which a sum is added up: that
@@ -25,12 +25,38 @@ vq_gemm_width(int64_t n)
 	return (n + VQ_GEMM_NR_MAX - 1) / VQ_GEMM_NR_MAX * VQ_GEMM_NR_MAX;
 }
 
+/* What takes the operands as they are, or rounds them to bf16. */
+static inline const struct vq_gemm_micro *
+vq_gemm_of(const struct vq_kernels *k, bool bf16)
+{
+	return bf16 ? k->gemm_bf16 : k->gemm;
+}
+
+/* The words that n numbers take up. */
+static inline int64_t
+vq_gemm_words(const struct vq_gemm_micro *u, int64_t n)
+{
+	return (n + u->per - 1) / u->per;
+}
+
+/* One kernel for each number of words that a product may be laid out in, whatever instruction
+ * set will run it: scratch must do for all.  Returns how many. */
+int vq_gemm_layouts(bool bf16, const struct vq_gemm_micro *u[2]);
+
+/* n numbers that follow each other in k as words. */
+void vq_gemm_row(const struct vq_gemm_micro *u, float *to, const float *from, int64_t n);
+/* n words: word i is of x[i], and with two in a word of y[i] (zero when y is NULL), too. */
+void vq_gemm_zip(const struct vq_gemm_micro *u, float *to, const float *x, const float *y, int64_t n);
+
 /*
  * Packs b, k rows by n columns (transposed: stored as n rows by k), into panels
- * [ceil(n / nr)][depth][nr] beginning at sliver `at` of each panel.
+ * [ceil(n / nr)][depth][nr] of words beginning at sliver `at` of each panel.
  */
 void vq_gemm_pack(const struct vq_gemm_micro *u, float *to, int64_t depth, int64_t at,
     const float *b, int64_t ldb, bool transposed, int64_t k, int64_t n);
+/* The same where row x of b and, with two numbers in a word, row x of c make sliver x; c may be NULL for zeros. */
+void vq_gemm_pack_zipped(const struct vq_gemm_micro *u, float *to, int64_t depth, int64_t at,
+    const float *b, const float *c, int64_t ld, int64_t k, int64_t n);
 
 /*
  * m rows of a times packed panels, into (or onto) columns [col, col + n) of the
@@ -71,11 +97,13 @@ void vq_epilogue_apply(const struct vq_epilogue *e, int64_t row, int64_t rows, i
  * op(a) . op(b) over the last two axes of in[0] and in[1], leading axes broadcast,
  * with the call's epilogue.  Flops of one call; bytes of scratch it wants.
  */
-void vq_matmul_run(const struct vq_call *c, bool transpose_a, bool transpose_b);
-size_t vq_matmul_scratch(const struct vq_cost *c, bool transpose_a, bool transpose_b);
+void vq_matmul_run(const struct vq_call *c, bool transpose_a, bool transpose_b, bool bf16);
+size_t vq_matmul_scratch(const struct vq_cost *c, bool transpose_a, bool transpose_b, bool bf16);
 
 /* GFLOP/s of OpenBLAS's sgemm at 2048^3 on so many threads, now, in this process
  * (about a third of a second). */
 double vq_gemm_roof(int threads);
+/* The same of the product of bf16 above, since OpenBLAS has none. */
+double vq_gemm_roof_bf16(int threads);
 
 #endif

@@ -62,6 +62,27 @@ struct task {
 	int64_t group;			/* first column of the group */
 };
 
+/* The row starts of a stretch of a whose numbers become words in `room`.  Returns the step. */
+static int64_t
+rounded_rows(const struct vq_gemm_micro *u, const struct product *p, const struct task *t, int64_t k0, int64_t k1,
+    float *room, const float **a)
+{
+	int64_t m = t->i1 - t->i0, len = vq_gemm_words(u, k1 - k0), width = p->ta ? m : len;
+	int64_t ld = width + 16 - width % 16;
+
+	for (int64_t x = 0; p->ta && x < len; x++) {
+		int64_t k = k0 + x * u->per;
+		const float *from = p->a + k * p->lda + t->i0;
+		vq_gemm_zip(u, room + x * ld, from, k + 1 < k1 ? from + p->lda : NULL, m);
+	}
+	for (int64_t i = 0; !p->ta && i < m; i++)
+		vq_gemm_row(u, room + i * ld, p->a + (t->i0 + i) * p->lda + k0, k1 - k0);
+	for (int64_t i = 0; i < m; i++)
+		a[i] = room + (p->ta ? i : i * ld);
+	vq_gemm_pad_rows(a, m);
+	return p->ta ? ld : 1;
+}
+
 /* The row starts of a stretch of a, copied to `room` where it would otherwise be
  * fetched through lines that push each other out.  Returns the step. */
 static int64_t
@@ -91,7 +112,7 @@ run_task(const struct vq_gemm_micro *u, const struct product *p, const struct ta
 {
 	const float *a[VQ_GEMM_TABLE];
 	float *c[VQ_GEMM_TABLE];
-	int64_t zero = 0, depth = t->k1 - t->k0;
+	int64_t zero = 0, depth = vq_gemm_words(u, t->k1 - t->k0);
 	int64_t part = ceil_div(depth, ceil_div(depth, u->kc));
 	struct vq_gemm_block g = { .m = t->i1 - t->i0, .n = t->j1 - t->j0, .a = a, .c = c, .segs = 1,
 	    .off = &zero, .depth = depth, .col = t->group + t->j0, .add = t->k0 > 0 };
@@ -99,8 +120,9 @@ run_task(const struct vq_gemm_micro *u, const struct product *p, const struct ta
 	for (int64_t i = 0; i < g.m; i++)
 		c[i] = p->c + (t->i0 + i) * p->n;
 	for (int64_t k = 0; k < depth; k += part) {
-		g.len = depth - k < part ? depth - k : part;
-		g.step = rows_of(p, t, t->k0 + k, t->k0 + k + g.len, room, a);
+		int64_t k0 = t->k0 + k * u->per, k1 = k0 + part * u->per < t->k1 ? k0 + part * u->per : t->k1;
+		g.len = vq_gemm_words(u, k1 - k0);
+		g.step = u->round ? rounded_rows(u, p, t, k0, k1, room, a) : rows_of(p, t, k0, k1, room, a);
 		g.b = packed + t->j0 * depth + k * u->nr;
 		vq_gemm_block(u, &g);
 		g.add = true;
@@ -143,9 +165,9 @@ static void
 pack_panel(const struct group *g, int64_t x)
 {
 	const struct product *p = g->p;
-	int64_t j = g->j + x;
+	int64_t j = g->j + x, words = vq_gemm_words(g->u, g->depth);
 
-	vq_gemm_pack(g->u, g->packed + x * g->depth, g->depth, 0,
+	vq_gemm_pack(g->u, g->packed + x * words, words, 0,
 	    p->tb ? p->b + j * p->ldb + g->k : p->b + g->k * p->ldb + j,
 	    p->ldb, p->tb, g->depth, g->n - x < g->u->nr ? g->n - x : g->u->nr);
 }
@@ -227,7 +249,7 @@ aligned(int64_t floats)
 }
 
 static struct plan
-plan_of(const struct vq_shape *a, const struct vq_shape *b, const struct vq_shape *y, bool ta, bool tb)
+plan_of(const struct vq_shape *a, const struct vq_shape *b, const struct vq_shape *y, bool ta, bool tb, bool bf16)
 {
 	struct plan s = { .batch = vq_shape_span(y, 0, y->rank - 2) };
 
@@ -249,7 +271,7 @@ plan_of(const struct vq_shape *a, const struct vq_shape *b, const struct vq_shap
 		s.group = vq_gemm_width(s.n);
 	s.splits = 1;
 	/* Neither may change the bits of a row of a linear layer with the number of rows. */
-	s.few = !tb && s.batch == 1 && s.m <= FEW && s.k * s.m <= FEW_FLOATS && s.n >= 64;
+	s.few = !bf16 && !tb && s.batch == 1 && s.m <= FEW && s.k * s.m <= FEW_FLOATS && s.n >= 64;
 	if (ta && s.batch == 1 && !s.few && ceil_div(s.m, 24) * ceil_div(s.n, 64) < 16)
 		s.splits = s.k / 512 < 1 ? 1 : s.k / 512 > 16 ? 16 : s.k / 512;
 	s.packed = aligned(s.depth * s.group);
@@ -356,7 +378,7 @@ run_few(const struct vq_call *call, const struct product *p, const struct plan *
 
 /* Depths summed apart, then together, in order. */
 static void
-run_split(const struct vq_call *c, const struct product *p, const struct plan *s,
+run_split(const struct vq_call *c, const struct vq_gemm_micro *u, const struct product *p, const struct plan *s,
     const struct vq_epilogue *end, char *scratch)
 {
 	char *partial = scratch + (size_t)c->threads * (s->packed + s->copied);
@@ -375,7 +397,7 @@ run_split(const struct vq_call *c, const struct product *p, const struct plan *s
 		q.c = (float *)(partial + (size_t)x * s->partial);
 		if (q.k == 0)
 			memset(q.c, 0, (size_t)size * sizeof(*q.c));
-		run_product(c->k->gemm, &q, s, (float *)mine, mine + s->packed, 1);
+		run_product(u, &q, s, (float *)mine, mine + s->packed, 1);
 	}
 	memcpy(y, partial, (size_t)size * sizeof(*y));
 	for (int64_t x = 1; x < s->splits; x++)
@@ -384,11 +406,11 @@ run_split(const struct vq_call *c, const struct product *p, const struct plan *s
 }
 
 void
-vq_matmul_run(const struct vq_call *c, bool ta, bool tb)
+vq_matmul_run(const struct vq_call *c, bool ta, bool tb, bool bf16)
 {
 	const struct vq_shape *y = &c->out[0].type->shape;
-	struct plan s = plan_of(&c->in[0].type->shape, &c->in[1].type->shape, y, ta, tb);
-	const struct vq_gemm_micro *u = c->k->gemm;
+	struct plan s = plan_of(&c->in[0].type->shape, &c->in[1].type->shape, y, ta, tb, bf16);
+	const struct vq_gemm_micro *u = vq_gemm_of(c->k, bf16);
 	char *scratch = c->scratch;
 	struct vq_epilogue end;
 
@@ -412,7 +434,7 @@ vq_matmul_run(const struct vq_call *c, bool ta, bool tb)
 		run_few(c, &p, &s, &end);
 	} else if (s.splits > 1) {
 		struct product p = product_at(c, &s, ta, tb, 0);
-		run_split(c, &p, &s, &end, scratch);
+		run_split(c, u, &p, &s, &end, scratch);
 	} else {
 		for (int64_t i = 0; i < s.batch; i++) {
 			struct product p = product_at(c, &s, ta, tb, i);
@@ -424,9 +446,9 @@ vq_matmul_run(const struct vq_call *c, bool ta, bool tb)
 }
 
 size_t
-vq_matmul_scratch(const struct vq_cost *c, bool ta, bool tb)
+vq_matmul_scratch(const struct vq_cost *c, bool ta, bool tb, bool bf16)
 {
-	struct plan s = plan_of(&c->in[0].shape, &c->in[1].shape, &c->out[0].shape, ta, tb);
+	struct plan s = plan_of(&c->in[0].shape, &c->in[1].shape, &c->out[0].shape, ta, tb, bf16);
 
 	if (s.few)
 		return ((size_t)(ta ? s.m * s.k : 0) + (size_t)c->threads * ROOM) * sizeof(float);

@@ -11,6 +11,12 @@
  * step of its row length; the rows of a convolution are pixels and its runs
  * taps.  So a is read where it lies and nothing is rearranged but b.
  *
+ * The operands are words of 32 bits.  Those of the f32 kernels are the numbers themselves.
+ * Those of the bf16 kernels are `per` numbers of bf16 precision: two that follow each
+ * other in k (the first in the low half), or where the processor has no instruction for
+ * such pairs one, kept as f32.  What is said of a step of k is then said of a word, and
+ * sums are f32 either way.
+ *
  * Each sum runs over k in order whatever the tile, so how a product is cut into
  * tiles does not change its bits.
  */
@@ -34,20 +40,29 @@ struct vq_gemm_tile {
 
 struct vq_gemm_micro {
 	int mr, nr;
-	int64_t kc;			/* a panel this deep stays in the first-level cache */
+	int per;			/* of k in a word */
+	int64_t kc;			/* a panel of so many words stays in the first-level cache */
 	/* All mr row starts of a are read from, whatever rows is; of c only those written. */
 	void (*tile)(const struct vq_gemm_tile *t, const float *const *a, float *const *c);
 	/*
 	 * c[i * ldc + j] += a[i * lda] * b[j] + ... + a[i * lda + 3] * b[3 * ldb + j] for i < m, j < n,
-	 * in this order: products of few rows, which read b as it lies.
+	 * in this order: products of few rows, which read b as it lies.  NULL: for f32 only.
 	 */
 	void (*add4)(float *c, int64_t ldc, int64_t m, int64_t n, const float *a, int64_t lda, const float *b, int64_t ldb);
-	/* to[k * nr + j] = from[k * ld + j] for j < n, k < len; zeros for n <= j < nr. */
+	/* n numbers of a row as words, the last filled up with zero; NULL: they are words as they lie. */
+	void (*round)(float *to, const float *from, int64_t n);
+	/* per is 2: word i is of x[i] and y[i], or of x[i] and zero where y is NULL, i < n. */
+	void (*zip)(float *to, const float *x, const float *y, int64_t n);
+	/* The same for panels: word k of column j is of x[k * ld + j] and y[k * ld + j]. */
+	void (*pack_zipped)(float *to, const float *x, const float *y, int64_t ld, int64_t len, int n);
+	/* With words that hold one number: to[k * nr + j] = from[k * ld + j] for j < n, k < len; zeros for n <= j < nr. */
 	void (*pack)(float *to, const float *from, int64_t ld, int64_t len, int n);
 	/* to[k * nr + j] = from[j * ld + k] for j < n, k < len; zeros for n <= j < nr. */
 	void (*pack_transposed)(float *to, const float *from, int64_t ld, int64_t len, int n);
 };
 
 extern const struct vq_gemm_micro vq_gemm_portable, vq_gemm_avx2, vq_gemm_avx512;
+extern const struct vq_gemm_micro vq_gemm_portable_rounded, vq_gemm_avx2_rounded, vq_gemm_avx512_rounded;
+extern const struct vq_gemm_micro vq_gemm_avx512bf16;
 
 #endif

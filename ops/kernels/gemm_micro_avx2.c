@@ -217,9 +217,13 @@ pack_transposed(float *to, const float *from, int64_t ld, int64_t len, int n)
 }
 
 const struct vq_gemm_micro vq_gemm_avx2 = {
-	.mr = MR, .nr = NR, .kc = 384, .tile = tile, .add4 = add4,
+	.mr = MR, .nr = NR, .per = 1, .kc = 384, .tile = tile, .add4 = add4,
 	.pack = pack, .pack_transposed = pack_transposed,
 };
+
+#define ROUNDED vq_gemm_avx2_rounded
+#define KC 384
+#include "ops/kernels/gemm_round_body.h"
 
 #ifdef __clang__
 #pragma clang attribute pop

@@ -28,6 +28,8 @@ vq_kernels_of(enum vq_isa isa)
 #if defined(__x86_64__)
 	bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 
+	if (isa == VQ_ISA_AVX512BF16)
+		return avx2 && has_avx512() && __builtin_cpu_supports("avx512bf16") ? &vq_kernels_avx512bf16 : NULL;
 	if (isa == VQ_ISA_AVX512)
 		return avx2 && has_avx512() ? &vq_kernels_avx512 : NULL;
 	if (isa == VQ_ISA_AVX2)
@@ -48,7 +50,7 @@ best(void)
 static const struct vq_kernels *
 asked_for(const char *name)
 {
-	static const char *const names[VQ_ISAS] = { "portable", "avx2", "avx512" };
+	static const char *const names[VQ_ISAS] = { "portable", "avx2", "avx512", "avx512bf16" };
 
 	for (int isa = 0; isa < VQ_ISAS; isa++) {
 		if (strcmp(name, names[isa]) != 0)
@@ -60,7 +62,7 @@ asked_for(const char *name)
 		return &vq_kernels_portable;
 	}
 	snprintf(complaint, sizeof(complaint),
-	    "VQGRAPH_ISA=%.40s: not one of portable, avx2, avx512; portable is used", name);
+	    "VQGRAPH_ISA=%.40s: not one of portable, avx2, avx512, avx512bf16; portable is used", name);
 	return &vq_kernels_portable;
 }
 

@@ -13,6 +13,7 @@ const struct vq_kernels vq_kernels_portable = {
 	.name = "portable",
 	.ew = EWISE_ROWS,
 	.gemm = &vq_gemm_portable,
+	.gemm_bf16 = &vq_gemm_portable_rounded,
 	.sum = sum_row,
 	.dot = dot_row,
 	.max = max_row,

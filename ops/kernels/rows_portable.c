@@ -17,7 +17,7 @@ const struct vq_rows *
 vq_rows(const struct vq_kernels *k)
 {
 #ifdef __x86_64__
-	if (k->isa == VQ_ISA_AVX512)
+	if (k->isa >= VQ_ISA_AVX512)
 		return &vq_rows_avx512;
 	if (k->isa == VQ_ISA_AVX2)
 		return &vq_rows_avx2;
@@ -29,7 +29,7 @@ const struct vq_panels *
 vq_panels(const struct vq_kernels *k)
 {
 #ifdef __x86_64__
-	if (k->isa == VQ_ISA_AVX512)
+	if (k->isa >= VQ_ISA_AVX512)
 		return &vq_panels_avx512;
 	if (k->isa == VQ_ISA_AVX2)
 		return &vq_panels_avx2;

@@ -1,5 +1,5 @@
 /*
- * tables -- the three tables that kernels.c chooses from
+ * tables -- the tables that kernels.c chooses from
  */
 #ifndef VQ_OPS_KERNELS_TABLES_H
 #define VQ_OPS_KERNELS_TABLES_H
@@ -8,7 +8,7 @@
 
 extern const struct vq_kernels vq_kernels_portable;
 #if defined(__x86_64__)
-extern const struct vq_kernels vq_kernels_avx2, vq_kernels_avx512;
+extern const struct vq_kernels vq_kernels_avx2, vq_kernels_avx512, vq_kernels_avx512bf16;
 #endif
 
 #endif
