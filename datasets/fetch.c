@@ -11,8 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <curl/curl.h>
-
 #include "datasets/http.h"
 #include "datasets/sha256.h"
 #include "engine/file.h"
@@ -314,7 +312,6 @@ vq_fetch_source(const struct vq_source_kind *k, const struct vq_fetch_options *o
 		free(dir);
 		return -1;
 	}
-	curl_global_init(CURL_GLOBAL_DEFAULT);
 	for (const struct vq_fetch *f = k->fetch; f->file != NULL && rc == 0; f++) {
 		struct job j = { .kind = k, .f = f, .o = o, .diags = d, .fd = -1 };
 
@@ -325,7 +322,6 @@ vq_fetch_source(const struct vq_source_kind *k, const struct vq_fetch_options *o
 		free(j.part);
 		vq_text_free(&j.reasons);
 	}
-	curl_global_cleanup();
 	/* Goes only when it is empty. */
 	if (rc < 0)
 		rmdir(dir);

@@ -6,7 +6,9 @@
  */
 #include "datasets/http.h"
 
+#include <dlfcn.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -15,6 +17,65 @@
 #include <curl/curl.h>
 
 #include "engine/base.h"
+
+/*
+ * Libcurl and the forty libraries behind it take longer to load than a model to compile, and
+ * almost no run downloads: so it is loaded when it is asked for.
+ */
+#define LIBCURL "libcurl.so.4"
+
+static struct {
+	void *library;
+	CURLcode (*global_init)(long);
+	CURL *(*easy_init)(void);
+	CURLcode (*easy_setopt)(CURL *, CURLoption, ...);
+	CURLcode (*easy_getinfo)(CURL *, CURLINFO, ...);
+	CURLcode (*easy_perform)(CURL *);
+	void (*easy_cleanup)(CURL *);
+	const char *(*easy_strerror)(CURLcode);
+	curl_version_info_data *(*version_info)(CURLversion);
+} lib;
+
+static void
+load(void)
+{
+	const struct {
+		const char *name;
+		void *to;		/* of a function pointer */
+	} symbol[] = {
+		{ "curl_global_init", &lib.global_init },
+		{ "curl_easy_init", &lib.easy_init }, { "curl_easy_setopt", &lib.easy_setopt },
+		{ "curl_easy_getinfo", &lib.easy_getinfo }, { "curl_easy_perform", &lib.easy_perform },
+		{ "curl_easy_cleanup", &lib.easy_cleanup }, { "curl_easy_strerror", &lib.easy_strerror },
+		{ "curl_version_info", &lib.version_info },
+	};
+	void *library = dlopen(LIBCURL, RTLD_NOW | RTLD_LOCAL);
+
+	for (size_t i = 0; library != NULL && i < VQ_COUNT(symbol); i++) {
+		void *f = dlsym(library, symbol[i].name);
+
+		if (f == NULL)
+			return;
+		memcpy(symbol[i].to, &f, sizeof(f));
+	}
+	if (library != NULL && lib.global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK)
+		lib.library = library;
+}
+
+static bool
+loaded(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, load);
+	return lib.library != NULL;
+}
+
+const char *
+vq_http_version(void)
+{
+	return loaded() ? lib.version_info(CURLVERSION_NOW)->version : NULL;
+}
 
 #define WEB_PAGE "a web page came in place of the file (a proxy's, or a log-in?)"
 
@@ -45,7 +106,7 @@ is_web_page(const struct transfer *t, unsigned char first)
 {
 	char *type = NULL;
 
-	curl_easy_getinfo(t->curl, CURLINFO_CONTENT_TYPE, &type);
+	lib.easy_getinfo(t->curl, CURLINFO_CONTENT_TYPE, &type);
 	return (type != NULL && strncasecmp(type, "text/html", 9) == 0) || first == '<';
 }
 
@@ -68,8 +129,8 @@ judge_head(struct transfer *t, const unsigned char *p, size_t n)
 	curl_off_t length = -1;
 	long code = 0;
 
-	curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &code);
-	curl_easy_getinfo(t->curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+	lib.easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &code);
+	lib.easy_getinfo(t->curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
 	if (code == 416)
 		return stop(t, VQ_HTTP_RESTART, "cannot go on from byte %lld", (long long)h->have);
 	if (code != 200 && code != 206)
@@ -120,25 +181,25 @@ configure(CURL *c, struct transfer *t, char error[CURL_ERROR_SIZE])
 {
 	const struct vq_http *h = t->h;
 
-	curl_easy_setopt(c, CURLOPT_URL, h->url);
-	curl_easy_setopt(c, CURLOPT_ERRORBUFFER, error);
-	curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(c, CURLOPT_USERAGENT, "vqgraph");
-	curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 1L);
-	curl_easy_setopt(c, CURLOPT_MAXREDIRS, 5L);
+	lib.easy_setopt(c, CURLOPT_URL, h->url);
+	lib.easy_setopt(c, CURLOPT_ERRORBUFFER, error);
+	lib.easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+	lib.easy_setopt(c, CURLOPT_USERAGENT, "vqgraph");
+	lib.easy_setopt(c, CURLOPT_FOLLOWLOCATION, 1L);
+	lib.easy_setopt(c, CURLOPT_MAXREDIRS, 5L);
 #if LIBCURL_VERSION_NUM >= 0x075500
-	curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+	lib.easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
+	lib.easy_setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
 #else
-	curl_easy_setopt(c, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
-	curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+	lib.easy_setopt(c, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+	lib.easy_setopt(c, CURLOPT_REDIR_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
 #endif
-	curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)h->connect_s);
-	curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
-	curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)h->stall_s);
-	curl_easy_setopt(c, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)h->have);
-	curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
-	curl_easy_setopt(c, CURLOPT_WRITEDATA, t);
+	lib.easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)h->connect_s);
+	lib.easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
+	lib.easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)h->stall_s);
+	lib.easy_setopt(c, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)h->have);
+	lib.easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
+	lib.easy_setopt(c, CURLOPT_WRITEDATA, t);
 }
 
 /* What a transfer that no callback stopped came to. */
@@ -148,7 +209,7 @@ outcome(struct transfer *t, CURLcode rc, const char *error)
 	struct vq_http *h = t->h;
 	long code = 0;
 
-	curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &code);
+	lib.easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &code);
 	switch (rc) {
 	case CURLE_OK:
 		if (!t->begun && code != 200 && code != 206) {
@@ -185,7 +246,7 @@ outcome(struct transfer *t, CURLcode rc, const char *error)
 		}
 		/* fallthrough */
 	default:
-		stop(t, VQ_HTTP_REFUSED, "%s", error[0] != '\0' ? error : curl_easy_strerror(rc));
+		stop(t, VQ_HTTP_REFUSED, "%s", error[0] != '\0' ? error : lib.easy_strerror(rc));
 		return VQ_HTTP_REFUSED;
 	}
 }
@@ -193,20 +254,25 @@ outcome(struct transfer *t, CURLcode rc, const char *error)
 enum vq_http_result
 vq_http_get(struct vq_http *h)
 {
-	struct transfer t = { .h = h, .curl = curl_easy_init(), .result = VQ_HTTP_DONE };
+	struct transfer t = { .h = h, .result = VQ_HTTP_DONE };
 	char error[CURL_ERROR_SIZE] = "";
 	enum vq_http_result result;
 
 	h->why[0] = '\0';
+	if (!loaded()) {
+		stop(&t, VQ_HTTP_REFUSED, LIBCURL " cannot be loaded (apt install libcurl4)");
+		return VQ_HTTP_REFUSED;
+	}
+	t.curl = lib.easy_init();
 	if (t.curl == NULL) {
 		stop(&t, VQ_HTTP_REFUSED, "libcurl does not start");
 		return VQ_HTTP_REFUSED;
 	}
 	configure(t.curl, &t, error);
 
-	CURLcode rc = curl_easy_perform(t.curl);
+	CURLcode rc = lib.easy_perform(t.curl);
 
 	result = t.result != VQ_HTTP_DONE ? t.result : outcome(&t, rc, error);
-	curl_easy_cleanup(t.curl);
+	lib.easy_cleanup(t.curl);
 	return result;
 }

@@ -31,4 +31,7 @@ struct vq_http {
 /* Redirects are followed, to HTTP and HTTPS only. */
 enum vq_http_result vq_http_get(struct vq_http *h);
 
+/* Libcurl's version, or NULL where it cannot be loaded. */
+const char *vq_http_version(void);
+
 #endif

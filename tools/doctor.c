@@ -2,7 +2,6 @@
  * doctor -- `vqgraph doctor`: the machine, the libraries, and known traps
  */
 #include <cblas.h>
-#include <curl/curl.h>
 #include <gif_lib.h>
 #include <math.h>
 #include <openssl/crypto.h>
@@ -16,6 +15,7 @@
 
 #include "config.h"
 #include "datasets/dataset.h"
+#include "datasets/http.h"
 #include "datasets/kept.h"
 #include "engine/threads.h"
 #include "ops/kernels/gemm.h"
@@ -199,7 +199,7 @@ examine_libraries(struct findings *f)
 	fact(f, "libpng", "%s", png_get_libpng_ver(NULL));
 	fact(f, "giflib", "%d.%d.%d", GIFLIB_MAJOR, GIFLIB_MINOR, GIFLIB_RELEASE);
 	fact(f, "jansson", "%s", jansson_version_str());
-	fact(f, "curl", "%s", curl_version_info(CURLVERSION_NOW)->version);
+	fact(f, "curl", "%s", vq_http_version() ? vq_http_version() : "libcurl.so.4 cannot be loaded: nothing can be downloaded");
 	fact(f, "crypto", "%s", OpenSSL_version(OPENSSL_VERSION));
 }
 
