@@ -1,15 +1,19 @@
 /*
- * loader -- batches, the next one gathered while the caller works on this one
+ * loader -- batches, the next ones gathered while the caller works on this one
  *
- * Two buffers and one thread.  The caller holds one buffer; the thread fills the
- * other, and parks when both are full.  The order of an epoch is a permutation
- * keyed by (seed, "shuffle", epoch), so a pass can begin at any batch.
+ * A ring of buffers and one thread.  The caller holds one buffer; the thread fills the
+ * others, and parks when all are full until half of them are free: where CPUs are busy,
+ * waking it takes longer than gathering a small batch.  The order of an epoch is a
+ * permutation keyed by (seed, "shuffle", epoch), so a pass can begin at any batch.
  */
 #include <pthread.h>
 #include <stdlib.h>
 
 #include "datasets/dataset.h"
 #include "engine/rng.h"
+
+enum { LEAST_BUFFERS = 2, MOST_BUFFERS = 8 };
+static const size_t most_bytes = 4 << 20;	/* of more than the least buffers */
 
 struct buffer {
 	void *field[VQ_MAX_FIELDS];
@@ -32,8 +36,11 @@ struct vq_loader {
 	pthread_cond_t changed;
 
 	/* Under the lock. */
-	struct buffer buffer[2];
+	struct buffer buffer[MOST_BUFFERS];
+	int buffers;
 	int fill, take;			/* buffer to be filled next, to be taken next */
+	int full;			/* how many are */
+	bool resting;			/* all were full: nothing is filled until half of them are free */
 	int64_t to_fill, to_take;	/* batches of the pass */
 	bool held;			/* the caller still has the buffer before take */
 	bool filling;
@@ -69,7 +76,9 @@ gather(struct vq_loader *l, struct buffer *b, int64_t batch)
 static bool
 can_fill(const struct vq_loader *l)
 {
-	return l->to_fill < l->batches && !l->buffer[l->fill].full && !(l->held && l->fill != l->take);
+	bool is_held = l->held && (l->fill + 1) % l->buffers == l->take;
+
+	return l->to_fill < l->batches && !l->buffer[l->fill].full && !is_held && !l->resting;
 }
 
 /* With the lock held, which it gives away while it gathers. */
@@ -79,13 +88,15 @@ fill_next(struct vq_loader *l)
 	struct buffer *b = &l->buffer[l->fill];
 	int64_t batch = l->to_fill++;
 
-	l->fill ^= 1;
+	l->fill = (l->fill + 1) % l->buffers;
 	l->filling = true;
 	pthread_mutex_unlock(&l->lock);
 	gather(l, b, batch);
 	pthread_mutex_lock(&l->lock);
 	l->filling = false;
 	b->full = true;
+	l->full++;
+	l->resting = l->full + l->held >= l->buffers;
 	pthread_cond_broadcast(&l->changed);
 }
 
@@ -105,6 +116,22 @@ work(void *arg)
 	return NULL;
 }
 
+/* Memory for so many buffers as fit well, of so many samples each. */
+static void
+make_buffers(struct vq_loader *l, int64_t samples)
+{
+	const struct vq_dataset *d = l->data;
+	size_t bytes = 1;
+
+	for (int f = 0; f < d->fields; f++)
+		bytes += (size_t)samples * vq_type_bytes(&d->field[f].type);
+	size_t fit = most_bytes / bytes;
+	l->buffers = fit < LEAST_BUFFERS ? LEAST_BUFFERS : fit > MOST_BUFFERS ? MOST_BUFFERS : (int)fit;
+	for (int i = 0; i < l->buffers; i++)
+		for (int f = 0; f < d->fields; f++)
+			l->buffer[i].field[f] = vq_alloc_array((size_t)samples, vq_type_bytes(&d->field[f].type));
+}
+
 struct vq_loader *
 vq_loader_new(const struct vq_dataset *d, int64_t batch, bool shuffle, bool keep_rest, uint64_t seed)
 {
@@ -120,15 +147,7 @@ vq_loader_new(const struct vq_dataset *d, int64_t batch, bool shuffle, bool keep
 	l->order = vq_alloc_array((size_t)d->count, sizeof(*l->order));
 	for (int64_t i = 0; i < d->count; i++)
 		l->order[i] = (uint32_t)i;
-
-	int64_t room = batch < d->count ? batch : d->count;
-
-	for (int f = 0; f < d->fields; f++) {
-		size_t size = vq_type_bytes(&d->field[f].type);
-
-		l->buffer[0].field[f] = vq_alloc_array((size_t)room, size);
-		l->buffer[1].field[f] = vq_alloc_array((size_t)room, size);
-	}
+	make_buffers(l, batch < d->count ? batch : d->count);
 	pthread_mutex_init(&l->lock, NULL);
 	pthread_cond_init(&l->changed, NULL);
 	l->threaded = pthread_create(&l->thread, NULL, work, l) == 0;
@@ -153,9 +172,10 @@ vq_loader_start(struct vq_loader *l, uint64_t epoch, int64_t first_batch)
 		l->ordered = false;
 	l->epoch = epoch;
 	l->to_fill = l->to_take = first_batch < l->batches ? first_batch : l->batches;
-	l->fill = l->take = 0;
-	l->held = false;
-	l->buffer[0].full = l->buffer[1].full = false;
+	l->fill = l->take = l->full = 0;
+	l->held = l->resting = false;
+	for (int i = 0; i < l->buffers; i++)
+		l->buffer[i].full = false;
 	pthread_cond_broadcast(&l->changed);
 	pthread_mutex_unlock(&l->lock);
 }
@@ -171,7 +191,9 @@ vq_loader_next(struct vq_loader *l, const void *field[VQ_MAX_FIELDS])
 		struct buffer *b = &l->buffer[l->take];
 		double t = vq_now();
 
-		pthread_cond_broadcast(&l->changed);
+		l->resting = l->resting && l->full > l->buffers / 2;
+		if (!l->resting)
+			pthread_cond_broadcast(&l->changed);
 		if (!l->threaded)
 			fill_next(l);
 		while (!b->full)
@@ -181,8 +203,9 @@ vq_loader_next(struct vq_loader *l, const void *field[VQ_MAX_FIELDS])
 		for (int f = 0; f < VQ_MAX_FIELDS; f++)
 			field[f] = b->field[f];
 		b->full = false;
+		l->full--;
 		l->held = true;
-		l->take ^= 1;
+		l->take = (l->take + 1) % l->buffers;
 		l->to_take++;
 	}
 	pthread_mutex_unlock(&l->lock);
@@ -214,10 +237,9 @@ vq_loader_free(struct vq_loader *l)
 		pthread_join(l->thread, NULL);
 	pthread_cond_destroy(&l->changed);
 	pthread_mutex_destroy(&l->lock);
-	for (int f = 0; f < VQ_MAX_FIELDS; f++) {
-		free(l->buffer[0].field[f]);
-		free(l->buffer[1].field[f]);
-	}
+	for (int i = 0; i < l->buffers; i++)
+		for (int f = 0; f < VQ_MAX_FIELDS; f++)
+			free(l->buffer[i].field[f]);
 	free(l->order);
 	free(l);
 }
