@@ -520,9 +520,10 @@ vq_train_run(const struct vq_stage_run *r, const struct vq_train *t, struct vq_d
 	if (error == 0) {
 		const char *before = r->resumed ? vq_meta_get(r->resumed, "elapsed_s") : NULL;
 		s.counters->elapsed_s = before ? strtod(before, NULL) : vq_now() - r->started;
-		vq_run_say(r->run, "stage %s: %lld samples of %s, %lld steps of %lld, arena %.1f MB, from step %lld",
-		    t->name, (long long)s.data->count, s.data->where, (long long)s.steps,
-		    (long long)t->data.batch, (double)s.memory_bytes / 1e6, (long long)s.step);
+		vq_run_say(r->run, "stage %s: %lld samples of %s, %lld steps of %lld, arena %.1f MB, from step %lld, "
+		    "%.3f s after the start", t->name, (long long)s.data->count, s.data->where, (long long)s.steps,
+		    (long long)t->data.batch, (double)s.memory_bytes / 1e6, (long long)s.step,
+		    vq_now() - r->started);
 		error = train(&s);
 	}
 	close_trainer(&s);

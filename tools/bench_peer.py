@@ -2,7 +2,7 @@
 """
 bench_peer -- the PyTorch side of tools/bench: one model, its training steps timed or its gradients checked
 
-    bench_peer.py --time GRAPH.json --weights W [--layout L] [--threads T] [--compile]
+    bench_peer.py --time GRAPH.json --weights W [--layout L] [--threads T] [--compile] [--precision P]
         waits on standard input for lines "steps WARMUP N" and answers each with a line of JSON
     bench_peer.py --check --vqgraph V FILE --stage S [--batch B]
         gives vqgraph and PyTorch the same weights and the same batch; compares values and gradients
@@ -205,9 +205,11 @@ def make_optimizer(torch, update, groups):
 
 
 class Trainer:
-    def __init__(self, peer, compiled):
+    """Whole steps; in bf16 under autocast, as PyTorch's users have it: f32 weights and f32 where it says so."""
+
+    def __init__(self, peer, compiled, precision):
         torch = peer.torch
-        self.peer, self.torch = peer, torch
+        self.peer, self.torch, self.bf16 = peer, torch, precision == "bf16"
         self.forward = torch.compile(peer.model) if compiled else peer.model
         self.args = peer.feed(peer.draw())
         self.stages, self.forms = [], []
@@ -225,7 +227,8 @@ class Trainer:
         torch, several = self.torch, len(self.stages) > 1
         for opt, _, _ in self.stages:
             opt.zero_grad(set_to_none=not self.keep_grads)
-        outs, news = self.forward(*self.args)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+            outs, news = self.forward(*self.args)
         for k, (_, params, clip) in enumerate(self.stages):
             outs[k].backward(retain_graph=k + 1 < len(self.stages), inputs=params if several else None)
             if clip:
@@ -255,8 +258,8 @@ def serve(o):
     except bench_source.Unsupported as e:
         print(f"bench_peer: {e}", file=sys.stderr)
         return UNSUPPORTED
-    t = Trainer(peer, o.compile)
-    tell = {"torch": torch.__version__, "optimizer": t.forms, "images": peer.source.images,
+    t = Trainer(peer, o.compile, o.precision)
+    tell = {"torch": torch.__version__, "precision": o.precision, "optimizer": t.forms, "images": peer.source.images,
             "import_s": imported, "import_rss_bytes": rss, "threads": torch.get_num_threads()}
     print(json.dumps(tell), flush=True)
     for line in sys.stdin:
@@ -478,6 +481,7 @@ def main():
     a.add_argument("--weights", help="safetensors (--time)")
     a.add_argument("--layout", choices=("channels_last", "contiguous"), default="channels_last")
     a.add_argument("--compile", action="store_true", help="with torch.compile")
+    a.add_argument("--precision", choices=("f32", "bf16"), default="f32", help="of autocast (--time)")
     a.add_argument("--threads", type=int, default=os.cpu_count())
     a.add_argument("--vqgraph", default="vqgraph", help="the program (--check)")
     a.add_argument("--batch", type=int, help="batch size (--check; default: the stage's)")

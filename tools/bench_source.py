@@ -505,6 +505,24 @@ class Source:
 
     op_attention_dropout = op_attention
 
+    def op_attention_step(self, n):
+        """Keys and values of the positions before are states, which the newest's are written into."""
+        (count, _, c), (_, _, e), heads, i = self.shape(n.ins[0]), self.shape(n.ins[4]), n.p["heads"], n.index
+        q, k, v, keys, values, at = (self.as_graph(j) for j in n.ins)
+        native = (c // heads) ** -0.5
+        scale = n.p["scale"] or native
+        self.running |= {n.ins[3], n.ins[4]}
+        self.say(f"t{i} = int({at})")
+        self.say(f"{keys}[:, t{i}], {values}[:, t{i}] = {k}[:, 0], {v}[:, 0]")
+        q, k, v = (f"{x}.view({count}, -1, {heads}, {width // heads}).transpose(1, 2)"
+                   for x, width in ((q, c), (f"{keys}[:, :t{i} + 1]", c), (f"{values}[:, :t{i} + 1]", e)))
+        if self.attention:
+            factor = f" * {scale / native!r}" if abs(scale / native - 1) > 1e-6 else ""
+            y = f"F.scaled_dot_product_attention({q}{factor}, {k}, {v})"
+        else:
+            y = f"(({q} * {scale!r} @ {k}.transpose(-1, -2)).softmax(-1) @ {v})"
+        self.put(n.outs[0], f"{y}.transpose(1, 2).reshape({count}, 1, {e})")
+
     def op_rotary(self, n):
         (count, t, c), heads = self.shape(n.ins[0]), n.p["heads"]
         half, i = c // heads // 2, n.index

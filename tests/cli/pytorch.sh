@@ -21,8 +21,17 @@ out '"value": 0.25'
 
 # Without PyTorch: a plain word, and vqgraph's side.
 bench 0 --no-torch --rounds 1 --steps 2 "$src/graphs/mlp_mnist.yaml" --out times.json
-out "mlp_mnist.yaml  classifier"
+out "mlp_mnist, classifier"
 expect "figures are kept" grep -q '"torch": null' times.json
+bench 0 --table times.json
+out "| \`mlp_mnist\`, classifier | 128 |"
+bench 0 --no-torch --rounds 1 --steps 1 --most 0.1 "$src/graphs/mlp_mnist.yaml"
+out "64*"
+bench 0 --no-torch --quick --parts attention,sampling --out parts.json
+out "a token"
+expect "what the lengths take is kept" grep -q '"bytes_per_token"' parts.json
+bench 2 --parts steps,speed
+err "there is no 'speed'"
 bench 1 --no-torch "$src/graphs/mlp_mnist.yaml:classifie"
 err "has no stage 'classifie'"
 
@@ -239,4 +248,8 @@ out "vqvae_transformer.yaml, prior"
 bench 0 --python "$PYTHON" --rounds 1 --steps 1 --warmup 0 --batch 2 ops.yaml --out times.json
 out "ratio"
 expect "both sides are there" grep -q '"variant": "channels_' times.json
+expect "PyTorch's memory is counted without its library" grep -q '"own_rss_bytes": ' times.json
+OMP_NUM_THREADS=1 "$PYTHON" -B "$src/tools/bench_sampling" "$src/graphs/prior_mnist.yaml" --vqgraph "$vqgraph" --batch 1 --turns 1 \
+	--some --threads 1 >sampling.json || fail "bench_sampling"
+expect "with and without kept keys and values" grep -q '"cached_ratio": [0-9]' sampling.json
 finish
