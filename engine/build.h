@@ -47,5 +47,10 @@ vq_id vq_scalar_like(struct vq_graph *g, vq_id like, double x);
  * without gradient on the path, named with its origin.
  */
 int vq_gradient(struct vq_graph *g, vq_id y, vq_id cotangent, const vq_id *wrt, int n, vq_id *grads);
+/* d y / d x of a scalar y as part of the model: its nodes count as forward ones, for losses may be
+ * made of it.  -1 after the same errors. */
+int vq_derivative(struct vq_graph *g, vq_id y, vq_id x, vq_id *grad);
+/* Whether y is computed from x on a path that gradients take: through floating values, not through stop. */
+bool vq_depends(const struct vq_graph *g, vq_id y, vq_id x);
 
 #endif

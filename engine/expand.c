@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/build.h"
 #include "engine/expand_private.h"
 
 enum { MAX_STEPS = 200000, MAX_REPEAT = 10000, PARAM_ROOM = 1024 };
@@ -101,6 +102,27 @@ call_op(struct expand *x, struct frame *f, const struct step *s, const vq_id *in
 		m->out[i] = first == VQ_NONE ? VQ_NONE : first + i;
 }
 
+/* The gradient is nodes like any other: what follows may use it, and be differentiated. */
+static void
+call_gradient(struct expand *x, const struct step *s, const vq_id in[2], struct made *m)
+{
+	const struct vq_type *t = vq_type_at(x->g, in[0]);
+	char type[VQ_TYPE_STR];
+	struct vq_diag *e;
+
+	if (!vq_is_float(t->dtype) || vq_shape_count(&t->shape) != 1) {
+		e = vq_error(x->d, VQ_CONFIG, &s->at, "gradient: of must be a single real number, is %s", vq_type_str(t, type));
+		vq_graph_describe(x->g, e, "of", in[0]);
+	} else if (!vq_depends(x->g, in[0], in[1])) {
+		e = vq_error(x->d, VQ_CONFIG, &s->at, "gradient: of does not depend on to");
+		vq_graph_describe(x->g, e, "of", in[0]);
+		vq_graph_describe(x->g, e, "to", in[1]);
+	} else if (vq_derivative(x->g, in[0], in[1], m->out) == 0) {
+		return;
+	}
+	x->failed = true;
+}
+
 /* The op or block that an arg names, as a step without settings. */
 static struct step
 named_callee(const struct frame *f, const struct step *s)
@@ -142,6 +164,8 @@ call(struct expand *x, struct frame *f, const struct step *s, bool recompute, vq
 	}
 	if (s->kind == STEP_OP)
 		call_op(x, f, s, in, n, m);
+	else if (s->kind == STEP_GRADIENT)
+		call_gradient(x, s, in, m);
 	else if (s->kind == STEP_MODULE)
 		vq_expand_block(x, s->block, s->module->setting, s->module->settings, &file, in, path, name,
 		    f->depth + 1, m->out);
@@ -206,7 +230,7 @@ expand_assign(struct expand *x, struct frame *f, const struct step *s)
 struct control {
 	bool wanted;		/* its `if` holds */
 	int64_t count;		/* rounds */
-	bool recompute;
+	bool recompute, frozen;
 };
 
 static bool
@@ -217,7 +241,7 @@ read_control(struct expand *x, struct frame *f, const struct step *s, struct con
 	bool ok = true;
 
 	*c = (struct control){ .wanted = true, .count = 1 };
-	if (s->cond == NULL && s->repeat == NULL && s->recompute == NULL)
+	if (s->cond == NULL && s->repeat == NULL && s->recompute == NULL && s->frozen == NULL)
 		return true;
 	x->g->now = vq_graph_origin(x->g, &o);
 	f->scope.condition++;
@@ -228,6 +252,8 @@ read_control(struct expand *x, struct frame *f, const struct step *s, struct con
 		ok &= vq_scope_int(&f->scope, s->repeat, "repeat", &c->count) == 0;
 	if (s->recompute)
 		ok &= vq_scope_bool(&f->scope, s->recompute, "recompute", &c->recompute) == 0;
+	if (s->frozen)
+		ok &= vq_scope_bool(&f->scope, s->frozen, "frozen", &c->frozen) == 0;
 	if (ok && (c->count < 0 || c->count > MAX_REPEAT)) {
 		vq_error(x->d, VQ_CONFIG, &s->repeat->at, "repeat must be from 0 to %d, is %lld", MAX_REPEAT,
 		    (long long)c->count);
@@ -255,6 +281,7 @@ expand_step(struct expand *x, struct frame *f, const struct step *given, struct 
 {
 	struct step s = given->kind == STEP_ARG ? named_callee(f, given) : *given;
 	struct control c;
+	bool train = x->train;
 	int first;
 
 	m->out = vq_arena_copy(&x->g->arena, previous, sizeof(*previous));
@@ -274,6 +301,8 @@ expand_step(struct expand *x, struct frame *f, const struct step *given, struct 
 	}
 	/* Names count whether or not `if` holds, so that training and evaluation agree. */
 	first = s.module ? 0 : reserve(x, f, &s, s.part, c.count);
+	x->frozen += c.frozen;
+	x->train = train && !c.frozen;
 	for (int64_t i = 0; c.wanted && i < c.count && !(i > 0 && too_many(x, given)); i++) {
 		struct step round = s;
 		struct ref last = { .kind = REF_STEP, .index = (int)(given - f->body->step) };
@@ -291,7 +320,9 @@ expand_step(struct expand *x, struct frame *f, const struct step *given, struct 
 		*m = now;
 		*previous = now.outs > 0 ? now.out[0] : VQ_NONE;
 	}
-	if (s.as && s.repeat && m->outs > 0)
+	x->frozen -= c.frozen;
+	x->train = train;
+	if (s.as && (s.repeat || !c.wanted) && m->outs > 0)
 		vq_expand_name(x, f, join(x, f->name, s.as), m->out[0]);
 }
 

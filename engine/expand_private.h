@@ -34,6 +34,7 @@ struct expand {
 	struct vq_graph *g;
 	struct vq_diags *d;
 	bool train;
+	int frozen;			/* steps with `frozen: true` that it is in */
 	bool failed;
 	int steps;			/* so far, against explosions */
 	struct { vq_id leaf, value; } *assigned;

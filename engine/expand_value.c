@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/build.h"
 #include "engine/expand_private.h"
 
 void
@@ -114,6 +115,13 @@ leaf_ref(struct expand *x, const struct frame *f, const struct ref *r)
 	return VQ_NONE;
 }
 
+/* In a frozen step no gradient reaches a parameter, nor what a state was made from. */
+static vq_id
+frozen(struct expand *x, vq_id v)
+{
+	return x->frozen ? vq_unary(x->g, "stop", v) : v;
+}
+
 vq_id
 vq_expand_ref(struct expand *x, const struct frame *f, const struct ref *r, enum vq_dtype dtype)
 {
@@ -126,7 +134,7 @@ vq_expand_ref(struct expand *x, const struct frame *f, const struct ref *r, enum
 		return f->input[r->index];
 	case REF_VAR:
 		v = f->var[r->index];
-		return v == VQ_NONE ? absent_var(x, f, r) : vq_expand_current(x, v);
+		return v == VQ_NONE ? absent_var(x, f, r) : frozen(x, vq_expand_current(x, v));
 	case REF_STEP:
 		return step_ref(x, f, r);
 	case REF_LEAF:

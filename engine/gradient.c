@@ -27,8 +27,8 @@ mark_needed(struct pass *p, const vq_id *wrt, int n)
 	for (int i = 0; i < n; i++)
 		p->needs[wrt[i]] = true;
 	for (int i = p->first; i < g->nodes; i++) {
-		bool needed = false;
-		for (int j = 0; j < g->node[i].nin; j++)
+		bool needed = false, stops = g->node[i].op->flags & VQ_OP_STOPS;
+		for (int j = 0; j < g->node[i].nin && !stops; j++)
 			needed |= p->needs[g->node[i].in[j]];
 		for (int j = 0; needed && j < g->node[i].nout; j++)
 			if (vq_is_float(g->value[g->node[i].out + j].type.dtype))
@@ -122,7 +122,8 @@ visit(struct pass *p, int node)
 	}
 	if (!any_out || !any_in)
 		return 0;
-	g->now = n.origin;
+	if (g->backward)		/* else it is part of the step that asks for it */
+		g->now = n.origin;
 	if (n.op->grad) {
 		n.op->grad(&(struct vq_grad){ .to = g, .op = n.op, .params = n.params, .nin = n.nin,
 		    .nout = n.nout, .in = n.in, .out = n.out, .dout = dout, .want = want, .din = din,
@@ -145,7 +146,6 @@ gradient_from(struct vq_graph *g, int first, vq_id y, vq_id cotangent, const vq_
 {
 	int nodes = g->nodes, values = g->values, error = 0;
 	int32_t now = g->now;
-	bool backward = g->backward;
 	struct pass p = { .g = g, .first = first };
 
 	p.needs = vq_alloc_array((size_t)values, sizeof(*p.needs));
@@ -153,7 +153,6 @@ gradient_from(struct vq_graph *g, int first, vq_id y, vq_id cotangent, const vq_
 	for (int i = 0; i < values; i++)
 		p.grad[i] = VQ_NONE;
 	mark_needed(&p, wrt, n);
-	g->backward = true;
 	if (cotangent != VQ_NONE && cotangent >= values)
 		vq_bug("the cotangent must exist before the call");
 	p.grad[y] = cotangent != VQ_NONE ? cotangent : vq_fill(g, &(struct vq_type){
@@ -164,7 +163,6 @@ gradient_from(struct vq_graph *g, int first, vq_id y, vq_id cotangent, const vq_
 		grads[i] = p.grad[wrt[i]] != VQ_NONE ? p.grad[wrt[i]] : vq_fill(g, &(struct vq_type){
 		    g->value[wrt[i]].type.dtype, g->value[wrt[i]].type.shape }, 0);
 	g->now = now;
-	g->backward = backward;
 	free(p.needs);
 	free(p.grad);
 	return error;
@@ -173,5 +171,27 @@ gradient_from(struct vq_graph *g, int first, vq_id y, vq_id cotangent, const vq_
 int
 vq_gradient(struct vq_graph *g, vq_id y, vq_id cotangent, const vq_id *wrt, int n, vq_id *grads)
 {
-	return gradient_from(g, 0, y, cotangent, wrt, n, grads);
+	bool backward = g->backward;
+
+	g->backward = true;
+	int error = gradient_from(g, 0, y, cotangent, wrt, n, grads);
+	g->backward = backward;
+	return error;
+}
+
+int
+vq_derivative(struct vq_graph *g, vq_id y, vq_id x, vq_id *grad)
+{
+	return gradient_from(g, 0, y, VQ_NONE, &x, 1, grad);
+}
+
+bool
+vq_depends(const struct vq_graph *g, vq_id y, vq_id x)
+{
+	struct pass p = { .g = (struct vq_graph *)g, .needs = vq_alloc_array((size_t)g->values + 1, sizeof(bool)) };
+
+	mark_needed(&p, &x, 1);
+	bool found = p.needs[y];
+	free(p.needs);
+	return found;
 }

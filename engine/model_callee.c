@@ -7,6 +7,14 @@
 
 #include "engine/model_private.h"
 
+static const char *const gradient_port[] = { "of", "to" };
+
+bool
+vq_is_language_step(const char *name)
+{
+	return strcmp(name, "assign") == 0 || strcmp(name, "gradient") == 0;
+}
+
 int
 vq_body_outs(const struct body *b)
 {
@@ -30,6 +38,8 @@ vq_step_ports(const struct step *s)
 		return s->block->ports;
 	case STEP_ARG:
 		return 1;
+	case STEP_GRADIENT:
+		return (int)VQ_COUNT(gradient_port);
 	case STEP_ASSIGN:
 		break;
 	}
@@ -41,6 +51,8 @@ vq_step_port(const struct step *s, int i)
 {
 	if (s->kind == STEP_ARG)
 		return "x";
+	if (s->kind == STEP_GRADIENT)
+		return gradient_port[i];
 	if (s->kind != STEP_OP)
 		return s->block->port[i].name;
 	return vq_op_variadic(s->op) ? "x" : s->op->in[i];
@@ -56,6 +68,7 @@ vq_step_outs(const struct step *s)
 	case STEP_MODULE:
 		return vq_body_outs(s->block);
 	case STEP_ARG:
+	case STEP_GRADIENT:
 		return 1;
 	case STEP_ASSIGN:
 		break;
@@ -66,7 +79,7 @@ vq_step_outs(const struct step *s)
 const char *
 vq_step_out(const struct step *s, int i)
 {
-	if (s->kind == STEP_ARG)
+	if (s->kind == STEP_ARG || s->kind == STEP_GRADIENT)
 		return "y";
 	return s->kind == STEP_OP ? s->op->out[i] : vq_body_out(s->block, i);
 }
@@ -120,9 +133,9 @@ vq_callee_note(const struct step *s, struct vq_diag *e)
 		for (int i = 0; i < s->block->args; i++)
 			add_arg_text(&s->block->arg[i], &settings);
 	if (ports.len == 0 && settings.len == 0)
-		vq_note(e, s->kind == STEP_OP ? NULL : &s->block->at, "%s takes nothing but its input", s->callee);
+		vq_note(e, s->block ? &s->block->at : NULL, "%s takes nothing but its input", s->callee);
 	else
-		vq_note(e, s->kind == STEP_OP ? NULL : &s->block->at, "%s takes %s%s%s", s->callee,
+		vq_note(e, s->block ? &s->block->at : NULL, "%s takes %s%s%s", s->callee,
 		    ports.len ? ports.s : "", ports.len && settings.len ? "; " : "", settings.len ? settings.s : "");
 	vq_text_free(&ports);
 	vq_text_free(&settings);
@@ -161,7 +174,7 @@ vq_step_unknown_key(const struct step *s, const struct vq_tree *key, struct vq_d
 bool
 vq_step_key(const char *name)
 {
-	static const char *const keys[] = { "as", "repeat", "if", "recompute" };
+	static const char *const keys[] = { "as", "repeat", "if", "recompute", "frozen" };
 
 	for (size_t i = 0; i < VQ_COUNT(keys); i++)
 		if (strcmp(name, keys[i]) == 0)

@@ -249,6 +249,10 @@ find_callee(struct linking *l, struct step *s)
 		s->kind = STEP_ASSIGN;
 		return 0;
 	}
+	if (strcmp(s->callee, "gradient") == 0) {
+		s->kind = STEP_GRADIENT;
+		return 0;
+	}
 	s->op = vq_op_find(s->callee);
 	if (s->op != NULL && !(s->op->flags & VQ_OP_INTERNAL)) {
 		s->kind = STEP_OP;
@@ -266,7 +270,7 @@ find_callee(struct linking *l, struct step *s)
 	return unknown_callee(l, s);
 }
 
-/* Splits a step into what it calls and how: `as`, `repeat`, `if`, `recompute`. */
+/* Splits a step into what it calls and how: `as`, `repeat`, `if`, `recompute`, `frozen`. */
 static int
 read_head(struct linking *l, struct step *s, const struct vq_tree *t, const struct vq_tree **given)
 {
@@ -289,6 +293,8 @@ read_head(struct linking *l, struct step *s, const struct vq_tree *t, const stru
 			s->cond = value;
 		} else if (strcmp(key->text, "recompute") == 0) {
 			s->recompute = value;
+		} else if (strcmp(key->text, "frozen") == 0) {
+			s->frozen = value;
 		} else if (s->callee != NULL) {
 			vq_help(vq_error(l->d, VQ_CONFIG, &key->at, "a step calls one thing; this one calls %s already",
 			    s->callee), "what belongs to %s stands inside its {...}; a new step begins with -", s->callee);
@@ -453,11 +459,12 @@ read_step(struct linking *l, const struct vq_tree *t)
 	}
 	check_numbers(l, s->repeat);
 	check_numbers(l, s->recompute);
+	check_numbers(l, s->frozen);
 	l->scope.condition++;
 	check_numbers(l, s->cond);
 	l->scope.condition--;
 	if (s->callee == NULL || (s->kind == STEP_OP && s->op == NULL) ||
-	    (s->kind != STEP_OP && s->kind != STEP_ARG && s->kind != STEP_ASSIGN && s->block == NULL))
+	    ((s->kind == STEP_BLOCK || s->kind == STEP_MODULE) && s->block == NULL))
 		*s = (struct step){ .kind = STEP_ARG, .callee = "?", .part = "?", .as = s->as, .as_at = s->as_at };
 	if (check_as(l, s) < 0)
 		s->as = NULL;

@@ -327,6 +327,10 @@ put_step(struct printer *p, const struct step *s)
 		vq_text_add(p->out, ", repeat: ");
 		put_flow(p, s->repeat);
 	}
+	if (s->frozen) {
+		vq_text_add(p->out, ", frozen: ");
+		put_flow(p, s->frozen);
+	}
 	if (s->cond) {
 		vq_text_add(p->out, ", if: ");
 		put_flow(p, s->cond);

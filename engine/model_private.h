@@ -109,7 +109,7 @@ struct setting {
 };
 
 struct step {
-	enum step_kind { STEP_OP, STEP_BLOCK, STEP_MODULE, STEP_ARG, STEP_ASSIGN } kind;
+	enum step_kind { STEP_OP, STEP_BLOCK, STEP_MODULE, STEP_ARG, STEP_ASSIGN, STEP_GRADIENT } kind;
 	struct vq_range at;			/* of the callee's name */
 	const char *callee;			/* as written */
 	const char *part;			/* of the instance path: without alias */
@@ -119,7 +119,7 @@ struct step {
 	int arg;				/* STEP_ARG: index in body->arg */
 	const char *as;				/* or NULL */
 	struct vq_range as_at;
-	const struct vq_tree *repeat, *cond, *recompute;	/* or NULL */
+	const struct vq_tree *repeat, *cond, *recompute, *frozen;	/* or NULL */
 	struct feed *feed;
 	int feeds;
 	struct setting *setting;
@@ -279,6 +279,9 @@ void vq_model_walk(struct vq_model *m, struct vq_diags *d);
 
 /* Names for the flattened model, and which blocks it needs. */
 void vq_model_flatten(struct vq_model *m);
+
+/* Steps of the language itself: assign, gradient. */
+bool vq_is_language_step(const char *name);
 
 /* --- model_callee.c ------------------------------------------------------- */
 

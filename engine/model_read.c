@@ -565,7 +565,7 @@ check_callee_names(struct reading *r)
 	for (int i = 0; i < f->blocks + f->modules; i++) {
 		const char *name = i < f->blocks ? f->block[i].name : f->module[i - f->blocks].name;
 		const struct vq_range *at = i < f->blocks ? &f->block[i].at : &f->module[i - f->blocks].name_at;
-		if (vq_op_find(name) || strcmp(name, "assign") == 0)
+		if (vq_op_find(name) || vq_is_language_step(name))
 			vq_error(r->d, VQ_CONFIG, at, "'%s' is the name of an op already", name);
 		if (vq_step_key(name))
 			vq_error(r->d, VQ_CONFIG, at, "'%s' has a meaning in steps", name);

@@ -127,6 +127,7 @@ enum vq_op_flags {
 				 * shape (reshape): costs nothing; dropped once gradients are taken */
 	VQ_OP_INTERNAL = 16,	/* made by passes; not for model files */
 	VQ_OP_TRAINING = 32,	/* belongs to training: a step wants an `if`, see expand.c */
+	VQ_OP_STOPS = 128,	/* no gradient reaches an input */
 	VQ_OP_MOVES = 64,	/* every element of out[0] is one of an input's of its type, unchanged */
 };
 

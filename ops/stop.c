@@ -42,7 +42,7 @@ const struct vq_op vq_ops_stop[] = {
 		.name = "stop",
 		.doc = "the same tensor, through which no gradient flows",
 		.in = { "x" }, .out = { "y" },
-		.flags = VQ_OP_ALIAS,
+		.flags = VQ_OP_ALIAS | VQ_OP_STOPS,
 		.infer = infer, .grad = grad, .ref = ref, .inplace = "0:0", .flops = flops,
 		.also = (const char *const[]){ "detach", "stop_gradient", "sg", NULL },
 		.examples = examples,
