@@ -141,6 +141,12 @@ set_folders(struct vq_arena *a)
 	return folder;
 }
 
+const char *const *
+vq_data_folders(struct vq_arena *a)
+{
+	return set_folders(a);
+}
+
 /* Appends the single files that are there, beside the folder of the set and in it. */
 static size_t
 add_files(const struct vq_source_kind *k, const char *folder, const char **place, size_t n, struct vq_arena *a)

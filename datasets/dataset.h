@@ -143,6 +143,8 @@ const char *vq_data_path(const struct vq_data_spec *spec, const char *path, stru
  * in data/, in the user's data folder, in the system's places; its single files beside
  * those folders, and in them, where there are such. */
 const char *const *vq_data_places(const struct vq_source_kind *k, struct vq_arena *a);
+/* The folders that sets lie in, NULL-terminated: those of $VQGRAPH_DATA, data/, the user's. */
+const char *const *vq_data_folders(struct vq_arena *a);
 /* $XDG_DATA_HOME/vqgraph, or ~/.local/share/vqgraph; NULL when neither is known. */
 const char *vq_data_user_folder(struct vq_arena *a);
 /* The place of vq_data_places that has what the split needs, or NULL. */

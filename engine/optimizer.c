@@ -162,7 +162,7 @@ is_trained(const struct vq_update *u, const char *param)
 	return false;
 }
 
-/* Which values y is computed from. */
+/* Which values y is computed from, but for those behind a stop. */
 static bool *
 ancestors(const struct vq_graph *g, vq_id y)
 {
@@ -174,7 +174,7 @@ ancestors(const struct vq_graph *g, vq_id y)
 		bool live = false;
 		for (int j = 0; j < n->nout; j++)
 			live |= needed[n->out + j];
-		for (int j = 0; live && j < n->nin; j++)
+		for (int j = 0; live && !(n->op->flags & VQ_OP_STOPS) && j < n->nin; j++)
 			needed[n->in[j]] = true;
 	}
 	return needed;
@@ -297,9 +297,9 @@ update_param(struct vq_graph *g, const struct vq_update *u, int k, vq_id param, 
 }
 
 static vq_id
-find_loss(struct vq_graph *g, const struct vq_update *u)
+find_loss(struct vq_graph *g, const struct vq_update *u, const char *name)
 {
-	vq_id loss = vq_graph_find_output(g, u->minimize);
+	vq_id loss = vq_graph_find_output(g, name);
 	struct vq_suggest near;
 
 	if (loss != VQ_NONE && vq_is_float(g->value[loss].type.dtype) &&
@@ -308,12 +308,12 @@ find_loss(struct vq_graph *g, const struct vq_update *u)
 	if (loss != VQ_NONE) {
 		char type[VQ_TYPE_STR];
 		vq_error(g->diags, VQ_CONFIG, &u->at, "'%s' cannot be minimized: it is %s, not a single real number",
-		    u->minimize, vq_type_str(&g->value[loss].type, type));
+		    name, vq_type_str(&g->value[loss].type, type));
 		return VQ_NONE;
 	}
 	struct vq_diag *e = vq_error(g->diags, VQ_CONFIG, &u->at, "graph %s has no value '%s' to minimize",
-	    g->name, u->minimize);
-	vq_suggest_start(&near, u->minimize);
+	    g->name, name);
+	vq_suggest_start(&near, name);
 	for (int i = 0; i < g->outputs; i++)
 		vq_suggest_try(&near, g->output[i].name);
 	if (near.best)
@@ -352,9 +352,10 @@ check_trained(struct vq_graph *g, const struct vq_update *u)
 }
 
 int
-vq_update_build(struct vq_graph *g, const struct vq_update *u, int k, bool apply)
+vq_update_build(struct vq_graph *g, const struct vq_update *u, int k, int which, bool apply)
 {
-	vq_id loss = find_loss(g, u), *params, *grads;
+	const char *minimize = u->losses ? u->loss[which].name : u->minimize;
+	vq_id loss = find_loss(g, u, minimize), *params, *grads;
 	int n, error;
 
 	if (loss == VQ_NONE || check_trained(g, u) < 0)
@@ -362,7 +363,7 @@ vq_update_build(struct vq_graph *g, const struct vq_update *u, int k, bool apply
 	params = trained_params(g, u, loss, &n);
 	if (n == 0) {
 		vq_error(g->diags, VQ_CONFIG, &u->at, "'%s' depends on no parameter that this update trains",
-		    u->minimize);
+		    minimize);
 		free(params);
 		return -1;
 	}

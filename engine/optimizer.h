@@ -44,9 +44,24 @@ struct vq_schedule {
 };
 extern const struct vq_schedule vq_schedules[];		/* ends with a NULL name */
 
+/* A moment of a stage: a step (from 0), or a share of the stage's steps. */
+struct vq_moment {
+	int64_t step;
+	double share;			/* in (0, 1); 0: step counts */
+};
+
+enum { VQ_MAX_LOSSES = 4 };
+
 /* One entry of a training stage's `updates`. */
 struct vq_update {
-	const char *minimize;		/* name of a scalar of the graph */
+	const char *minimize;		/* name of a scalar of the graph; the last one of `loss` */
+	struct vq_loss {		/* what is minimized, and from when on; the first one from `from` */
+		const char *name;
+		struct vq_moment from;
+	} loss[VQ_MAX_LOSSES];
+	int losses;
+	const char **report;		/* values that are told once it runs */
+	int reports;
 	const char **train;		/* modules, or none for all */
 	int trains;
 	const struct vq_optimizer *optimizer;
@@ -55,7 +70,7 @@ struct vq_update {
 	struct vq_schedule_params sched;
 	double clip;			/* largest gradient norm, 0: no limit */
 	int64_t accumulate;		/* batches per update */
-	int64_t from;			/* first step (from 0) at which it runs */
+	struct vq_moment from;		/* first step at which it runs */
 	const char **no_decay;		/* shell patterns of parameters without weight decay */
 	int no_decays;
 	struct vq_range at;		/* where it stands */
@@ -65,9 +80,9 @@ struct vq_update {
  * Appends gradient and update nodes of update number k to an expanded training
  * graph: inputs "lr.<k>" and "count.<k>" (updates made so far, from 1; scalars,
  * f32), state "optimizer.<k>.*", stores, output "grad_norm.<k>" when clipping.
- * apply false: a batch that only accumulates.  Returns -1 after errors.
+ * loss: which of its losses.  apply false: a batch that only accumulates.  Returns -1 after errors.
  */
-int vq_update_build(struct vq_graph *g, const struct vq_update *u, int k, bool apply);
+int vq_update_build(struct vq_graph *g, const struct vq_update *u, int k, int loss, bool apply);
 /* Moving averages of all stored parameters: state "average.<name>". */
 void vq_average_build(struct vq_graph *g, double decay);
 

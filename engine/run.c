@@ -82,7 +82,7 @@ create_run(const struct vq_run_options *o, const struct vq_model *m, int64_t byt
 
 /* --- stages -------------------------------------------------------------- */
 
-static const char *const kind_names[VQ_STAGE_KINDS] = { "train", "encode", "evaluate", "sample" };
+static const char *const kind_names[VQ_STAGE_KINDS] = { "train", "encode", "evaluate", "sample", "load" };
 
 int
 vq_stage_kind(const struct vq_model *m, int stage, struct vq_diags *d)
@@ -94,7 +94,7 @@ vq_stage_kind(const struct vq_model *m, int stage, struct vq_diags *d)
 			return i;
 	struct vq_diag *e = vq_error(d, VQ_CONFIG, what ? &what->at : &tree->at,
 	    what ? "a stage cannot do this" : "stage %s does not say what to `do`", vq_model_stage_name(m, stage));
-	vq_note(e, NULL, "stages do: train, encode, evaluate, sample");
+	vq_note(e, NULL, "stages do: train, encode, evaluate, sample, load");
 	return -1;
 }
 
@@ -111,6 +111,7 @@ read_stages(const struct vq_model *m, struct planned *stage, struct vq_diags *d)
 {
 	struct vq_encode encode;
 	struct vq_sample sample;
+	struct vq_load_stage load;
 	int error = 0;
 
 	for (int i = 0; i < vq_model_stages(m); i++) {
@@ -126,6 +127,9 @@ read_stages(const struct vq_model *m, struct planned *stage, struct vq_diags *d)
 		} else if (p->kind == VQ_STAGE_SAMPLE) {
 			error |= vq_sample_read(m, i, &sample, d);
 			vq_sample_free(&sample);
+		} else if (p->kind == VQ_STAGE_LOAD) {
+			error |= vq_load_read(m, i, &load, d) < 0 || vq_load_check(m, &load, d) < 0;
+			p->train = load.t;
 		}
 		error |= p->kind < 0;
 	}
@@ -163,7 +167,7 @@ bind_stages(const struct vq_model *m, const struct planned *stage, struct vq_var
 		const struct vq_train *t = &stage[i].train;
 		bool trains = stage[i].kind == VQ_STAGE_TRAIN;
 		if (trains)
-			error = bind_graph(vq_train_graph(m, t, t->data.batch, (1u << t->updates) - 1, true, d), vars,
+			error = bind_graph(vq_train_graph(m, t, t->data.batch, vq_active_all(t), true, d), vars,
 			    seed, d);
 		if (stage[i].kind == VQ_STAGE_SAMPLE)
 			error = bind_sample(m, i, vars, seed, d);
@@ -281,6 +285,8 @@ run_stage(struct running *s, struct vq_stage_run *r, int i)
 		return vq_evaluate_run(r, i, s->d);
 	if (p->kind == VQ_STAGE_SAMPLE)
 		return vq_sample_run(r, i, s->d);
+	if (p->kind == VQ_STAGE_LOAD)
+		return vq_load_run(r, i, s->d);
 	vq_data_locate(r, &p->train.data);
 	vq_data_locate(r, &p->train.validate);
 	return vq_train_run(r, &p->train, s->d);

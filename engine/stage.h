@@ -121,28 +121,36 @@ bool vq_train_shows_values(const struct vq_train *t);
 const char *vq_train_shown(const struct vq_train *t, const char *kind);
 
 /* What a stage does; -1 after an error. */
-enum { VQ_STAGE_TRAIN, VQ_STAGE_ENCODE, VQ_STAGE_EVALUATE, VQ_STAGE_SAMPLE, VQ_STAGE_KINDS };
+enum { VQ_STAGE_TRAIN, VQ_STAGE_ENCODE, VQ_STAGE_EVALUATE, VQ_STAGE_SAMPLE, VQ_STAGE_LOAD, VQ_STAGE_KINDS };
 int vq_stage_kind(const struct vq_model *m, int stage, struct vq_diags *d);
 /* The stage by name, or VQ_NONE with an error that lists them. */
 int vq_stage_find(const struct vq_model *m, const char *name, struct vq_diags *d);
 
+/* `active` below has a field of bits for each update: 0, it is off, or 1 + the number of its loss. */
+enum { VQ_ACTIVE_BITS = 4 };
+/* The loss of update k, VQ_NONE: it is off. */
+int vq_active_loss(unsigned active, int k);
+/* All updates on, each with its last loss. */
+unsigned vq_active_all(const struct vq_train *t);
+
 /*
  * The graph of one training step: the stage's graph expanded for training at
  * that batch size, its reported values as outputs, gradients and updates.
- * active: bit k: update k is on; apply: false for a batch that only accumulates.
+ * active: which updates are on, and with which loss; apply: false for a batch that only accumulates.
  */
 struct vq_graph *vq_train_graph(const struct vq_model *m, const struct vq_train *t, int64_t batch,
     unsigned active, bool apply, struct vq_diags *d);
 /* Its two halves: forward, then gradients and updates appended; these take g over, NULL included. */
 struct vq_graph *vq_train_forward(const struct vq_model *m, const struct vq_train *t, int64_t batch,
-    struct vq_diags *d);
+    unsigned active, struct vq_diags *d);
 struct vq_graph *vq_train_updates(struct vq_graph *g, const struct vq_train *t, unsigned active, bool apply);
 /* The same for evaluation: no updates. */
 struct vq_graph *vq_eval_graph(const struct vq_model *m, const struct vq_train *t, int64_t batch,
     struct vq_diags *d);
 /* "loss", "recon_loss", ...: the reported values of a graph that vq_train_graph or
- * vq_eval_graph made, in the order of the stage's `report` (or of the graph's `out`).  A
- * step's is the mean over its elements. */
+ * vq_eval_graph made, in the order of the stage's `report` (or of the graph's `out`), then what
+ * updates minimize and report.  A step's is the mean over its elements.  A graph lacks those of updates
+ * that are off in it; one for evaluation, those of updates and losses that begin later. */
 int vq_train_metrics(const struct vq_graph *g, const struct vq_train *t, const char *name[VQ_MAX_REPORTS]);
 /* vq_train_graph compiled, its variables made and bound, with memory of its own. */
 struct vq_plan *vq_train_build(const struct vq_model *m, const struct vq_train *t, int64_t batch,
@@ -198,6 +206,24 @@ int vq_encode_read(const struct vq_model *m, int i, struct vq_encode *e, struct 
 /* Arrays that were made before from the same data by the same weights are kept. */
 int vq_encode_run(const struct vq_stage_run *r, int stage, struct vq_diags *d);
 int vq_evaluate_run(const struct vq_stage_run *r, int stage, struct vq_diags *d);
+
+/* A stage of `do: load`: weights from a safetensors file. */
+enum { VQ_MAX_RENAMES = 256, VQ_MAX_IGNORED = 16 };
+struct vq_load_stage {
+	struct vq_train t;		/* graph and name */
+	struct vq_range at;
+	const char *graph, *file;
+	int layout;			/* 0: as here; 1: PyTorch's */
+	const char *ours[VQ_MAX_RENAMES], *theirs[VQ_MAX_RENAMES];	/* beginnings of names */
+	int names;
+	const char *ignored[VQ_MAX_IGNORED];	/* shell patterns of names there */
+	int ignores;
+};
+int vq_load_read(const struct vq_model *m, int i, struct vq_load_stage *s, struct vq_diags *d);
+/* -1 after an error (VQ_DATA): the file is not there. */
+int vq_load_check(const struct vq_model *m, const struct vq_load_stage *s, struct vq_diags *d);
+/* VQ_CHECKPOINT when file and graph are not of the same names and shapes, each way. */
+int vq_load_run(const struct vq_stage_run *r, int stage, struct vq_diags *d);
 /* A stage that draws samples (sample.h): a grid, the pictures and their classes. */
 int vq_sample_run(const struct vq_stage_run *r, int stage, struct vq_diags *d);
 /* The grid of that stage with the weights of now; 1 when a signal came before all were drawn. */

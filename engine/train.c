@@ -20,10 +20,46 @@ epoch_of(const struct vq_trainer *s, int64_t step)
 	return step / s->per_epoch;
 }
 
-static bool
-is_on(const struct vq_update *u, int64_t step)
+/* What is minimized at the step, by update; see vq_active_loss. */
+static unsigned
+active_updates(const struct vq_trainer *s, int64_t step)
 {
-	return step >= u->from;
+	unsigned active = 0;
+
+	for (int k = 0; k < s->t->updates; k++) {
+		unsigned loss = 0;
+		for (int i = 0; i < s->t->update[k].losses; i++)
+			if (step >= s->from[k][i])
+				loss = (unsigned)i + 1;
+		active |= loss << k * VQ_ACTIVE_BITS;
+	}
+	return active;
+}
+
+static int64_t
+step_of(const struct vq_trainer *s, const struct vq_moment *m)
+{
+	return m->share > 0 ? (int64_t)ceil(m->share * (double)s->steps) : m->step;
+}
+
+static void
+set_starts(struct vq_trainer *s)
+{
+	for (int k = 0; k < s->t->updates; k++)
+		for (int i = 0; i < s->t->update[k].losses; i++)
+			s->from[k][i] = step_of(s, i == 0 ? &s->t->update[k].from : &s->t->update[k].loss[i].from);
+}
+
+/* Shares are known as steps only when the data is. */
+static bool
+has_shares(const struct vq_train *t)
+{
+	bool found = false;
+
+	for (int k = 0; k < t->updates; k++)
+		for (int i = 0; i < t->update[k].losses; i++)
+			found |= t->update[k].from.share > 0 || t->update[k].loss[i].from.share > 0;
+	return found;
 }
 
 /* Batch number `step` completes the update: its gradients are applied. */
@@ -41,8 +77,8 @@ set_rates(struct vq_trainer *s)
 {
 	for (int k = 0; k < s->t->updates; k++) {
 		const struct vq_update *u = &s->t->update[k];
-		int64_t since = s->step - u->from;
-		double f = u->schedule->factor(&u->sched, since > 0 ? since : 0, s->steps - u->from, s->per_epoch);
+		int64_t since = s->step - s->from[k][0];
+		double f = u->schedule->factor(&u->sched, since > 0 ? since : 0, s->steps - s->from[k][0], s->per_epoch);
 		if (strcmp(u->schedule->name, "plateau") == 0)
 			f *= s->counters->plateau;
 		s->lr[k] = (float)(u->opt.lr * f);
@@ -65,17 +101,14 @@ open_loader(struct vq_trainer *s)
 	vq_loader_augment(s->loader);
 	s->per_epoch = vq_loader_batches(s->loader);
 	s->steps = s->t->steps > 0 ? s->t->steps : s->t->epochs * s->per_epoch;
+	set_starts(s);
 	return 0;
 }
 
-static unsigned
-active_updates(const struct vq_trainer *s)
+static struct vq_plan *
+plan_now(struct vq_trainer *s)
 {
-	unsigned active = 0;
-
-	for (int k = 0; k < s->t->updates; k++)
-		active |= (unsigned)is_on(&s->t->update[k], s->step) << k;
-	return active;
+	return vq_trainer_plan(s, active_updates(s, s->step), applies(s, s->step));
 }
 
 const struct vq_data_spec *
@@ -93,12 +126,19 @@ open_data(struct vq_trainer *s)
 	const struct vq_data_spec *val = vq_train_val(s->t);
 	struct vq_opening *train = s->r->data ? s->r->data : vq_dataset_open_begin(&s->t->data);
 	struct vq_opening *test = s->r->val ? s->r->val : val ? vq_dataset_open_begin(val) : NULL;
-	struct vq_plan *p = vq_trainer_plan(s, active_updates(s), applies(s, s->step));
+	bool later = has_shares(s->t);
+	struct vq_plan *p = NULL;
 
+	if (!later) {
+		set_starts(s);
+		p = plan_now(s);
+	}
 	s->data = vq_dataset_open_end(train, s->d);
 	if (test)
 		s->val = vq_dataset_open_end(test, s->d);
-	if (p == NULL || s->data == NULL || (test && s->val == NULL))
+	if ((p == NULL && !later) || s->data == NULL || (test && s->val == NULL) || open_loader(s) < 0)
+		return NULL;
+	if (later && (p = plan_now(s)) == NULL)
 		return NULL;
 	if (s->data->note)
 		vq_run_say(s->r->run, "%s", s->data->note);
@@ -114,7 +154,7 @@ open_trainer(struct vq_trainer *s)
 
 	s->step = step ? strtoll(step, NULL, 10) : 0;
 	struct vq_plan *p = open_data(s);
-	if (p == NULL || open_loader(s) < 0)
+	if (p == NULL)
 		return -1;
 	s->metrics = vq_train_metrics(p->graph, s->t, s->metric);
 	vq_sums_names(s);
@@ -384,15 +424,38 @@ not_finite(struct vq_trainer *s, struct vq_plan *p)
 	return -1;
 }
 
+/* What begins with this step, and that what was fine without it may be worse for a while. */
+static void
+say_starts(struct vq_trainer *s)
+{
+	struct vq_text text = { 0 };
+
+	for (int k = 0; k < s->t->updates; k++) {
+		const struct vq_update *u = &s->t->update[k];
+		for (int i = 0; i < u->losses; i++) {
+			if (s->from[k][i] != s->step || s->step == 0)
+				continue;
+			vq_text_add(&text, "%s%s", text.len ? ", " : "", u->loss[i].name);
+			if (i > 0)
+				vq_text_add(&text, " in place of %s", u->loss[i - 1].name);
+		}
+	}
+	if (text.len)
+		vq_run_say(s->r->run, "stage %s: from step %lld on minimizes %s: %s may worsen for a while", s->t->name,
+		    (long long)s->step + 1, text.s, vq_train_shown(s->t, "reconstructions") ? "reconstructions" : "other losses");
+	vq_text_free(&text);
+}
+
 static int
 one_step(struct vq_trainer *s)
 {
 	const void *field[VQ_MAX_FIELDS];
 	int64_t n = vq_loader_next(s->loader, field);
-	struct vq_plan *p = vq_trainer_plan(s, active_updates(s), applies(s, s->step));
+	struct vq_plan *p = plan_now(s);
 
 	if (p == NULL)
 		return -1;
+	say_starts(s);
 	vq_assert(n == s->t->data.batch);
 	set_rates(s);
 	vq_trainer_bind(p, s->data, field);

@@ -64,9 +64,55 @@ want_shown(struct vq_graph *g, const struct vq_train *t, const struct vq_show *s
 	return s->kind->check(g, t, s, vq_graph_find_output(g, s->value));
 }
 
+int
+vq_active_loss(unsigned active, int k)
+{
+	return (int)(active >> k * VQ_ACTIVE_BITS & ((1u << VQ_ACTIVE_BITS) - 1)) - 1;
+}
+
+unsigned
+vq_active_all(const struct vq_train *t)
+{
+	unsigned active = 0;
+
+	for (int k = 0; k < t->updates; k++)
+		active |= (unsigned)(t->update[k].losses ? t->update[k].losses : 1) << k * VQ_ACTIVE_BITS;
+	return active;
+}
+
+/* What evaluation tells of updates: losses that are minimized from the beginning. */
+static unsigned
+active_at_start(const struct vq_train *t)
+{
+	unsigned active = 0;
+
+	for (int k = 0; k < t->updates; k++)
+		active |= (unsigned)(t->update[k].from.step == 0 && t->update[k].from.share <= 0) << k * VQ_ACTIVE_BITS;
+	return active;
+}
+
+static const char *
+loss_name(const struct vq_update *u, int i)
+{
+	return u->losses ? u->loss[i].name : u->minimize;
+}
+
+static int
+want_of_update(struct vq_graph *g, const struct vq_update *u, int loss, bool training)
+{
+	int error = 0;
+
+	if (loss == VQ_NONE)
+		return 0;
+	error = want_output(g, &u->at, "minimize", loss_name(u, loss));
+	for (int i = 0; i < u->reports && training; i++)
+		error |= want_output(g, &u->at, "report", u->report[i]);
+	return error;
+}
+
 /* Makes outputs of all that the stage reads after a step. */
 static int
-add_outputs(struct vq_graph *g, const struct vq_train *t, bool training)
+add_outputs(struct vq_graph *g, const struct vq_train *t, unsigned active, bool training)
 {
 	int error = 0;
 
@@ -83,7 +129,7 @@ add_outputs(struct vq_graph *g, const struct vq_train *t, bool training)
 		}
 	}
 	for (int k = 0; k < t->updates; k++)
-		error |= want_output(g, &t->update[k].at, "minimize", t->update[k].minimize);
+		error |= want_of_update(g, &t->update[k], vq_active_loss(active, k), training);
 	for (int i = 0; i < t->shows && !training; i++)
 		if (t->show[i].kind->check)
 			error |= want_shown(g, t, &t->show[i]);
@@ -92,12 +138,51 @@ add_outputs(struct vq_graph *g, const struct vq_train *t, bool training)
 	return error;
 }
 
+/* Adds a name that is not there; returns how many there are. */
+static int
+add_name(const char *name, const char **list, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (strcmp(list[i], name) == 0)
+			return n;
+	if (n < VQ_MAX_REPORTS)
+		list[n++] = name;
+	return n;
+}
+
+/* The metrics that the stage asks for, whichever updates are on. */
+static int
+stage_metrics(const struct vq_graph *g, const struct vq_train *t, const char *name[VQ_MAX_REPORTS])
+{
+	int n = 0;
+
+	for (int i = 0; i < t->reports; i++)
+		if (!is_counted(t, t->report[i]))
+			name[n++] = t->report[i];
+	for (int i = 0; t->reports == 0 && i < g->outputs && n < VQ_MAX_REPORTS; i++) {
+		const struct vq_type *type = vq_type_at(g, g->output[i].value);
+		if (vq_is_float(type->dtype) && vq_shape_count(&type->shape) == 1)
+			name[n++] = g->output[i].name;
+	}
+	return n;
+}
+
 /* Outputs that nobody reads after a step would only keep memory, and inputs, alive. */
 static void
-drop_outputs(struct vq_graph *g, const struct vq_train *t, bool training)
+drop_outputs(struct vq_graph *g, const struct vq_train *t, unsigned active, bool training)
 {
 	const char *metric[VQ_MAX_REPORTS];
-	int metrics = vq_train_metrics(g, t, metric), kept = 0;
+	int metrics = stage_metrics(g, t, metric), kept = 0;
+
+	for (int k = 0; k < t->updates; k++) {
+		const struct vq_update *u = &t->update[k];
+		int loss = vq_active_loss(active, k);
+		if (loss == VQ_NONE)
+			continue;
+		metrics = add_name(loss_name(u, loss), metric, metrics);
+		for (int i = 0; i < u->reports && training; i++)
+			metrics = add_name(u->report[i], metric, metrics);
+	}
 
 	for (int i = 0; i < g->outputs; i++) {
 		const struct vq_output *o = &g->output[i];
@@ -117,7 +202,8 @@ drop_outputs(struct vq_graph *g, const struct vq_train *t, bool training)
 }
 
 static struct vq_graph *
-expand(const struct vq_model *m, const struct vq_train *t, int64_t batch, bool training, struct vq_diags *d)
+expand(const struct vq_model *m, const struct vq_train *t, int64_t batch, unsigned active, bool training,
+    struct vq_diags *d)
 {
 	struct vq_size size = { "batch", batch };
 	const char *free_size[8];
@@ -131,18 +217,19 @@ expand(const struct vq_model *m, const struct vq_train *t, int64_t batch, bool t
 	struct vq_graph *g = vq_model_expand(m, t->graph, training, &size, 1, d);
 	if (g == NULL)
 		return NULL;
-	if (add_outputs(g, t, training) < 0) {
+	if (add_outputs(g, t, active, training) < 0) {
 		vq_graph_free(g);
 		return NULL;
 	}
-	drop_outputs(g, t, training);
+	drop_outputs(g, t, active, training);
 	return g;
 }
 
 struct vq_graph *
-vq_train_forward(const struct vq_model *m, const struct vq_train *t, int64_t batch, struct vq_diags *d)
+vq_train_forward(const struct vq_model *m, const struct vq_train *t, int64_t batch, unsigned active,
+    struct vq_diags *d)
 {
-	return expand(m, t, batch, true, d);
+	return expand(m, t, batch, active, true, d);
 }
 
 struct vq_graph *
@@ -151,8 +238,8 @@ vq_train_updates(struct vq_graph *g, const struct vq_train *t, unsigned active, 
 	int error = 0;
 
 	for (int k = 0; g && k < t->updates; k++)
-		if (active >> k & 1)
-			error |= vq_update_build(g, &t->update[k], k, apply);
+		if (vq_active_loss(active, k) != VQ_NONE)
+			error |= vq_update_build(g, &t->update[k], k, vq_active_loss(active, k), apply);
 	if (g && error == 0 && t->average > 0 && apply)
 		vq_average_build(g, t->average);
 	if (error) {
@@ -166,7 +253,7 @@ struct vq_graph *
 vq_train_graph(const struct vq_model *m, const struct vq_train *t, int64_t batch, unsigned active, bool apply,
     struct vq_diags *d)
 {
-	return vq_train_updates(vq_train_forward(m, t, batch, d), t, active, apply);
+	return vq_train_updates(vq_train_forward(m, t, batch, active, d), t, active, apply);
 }
 
 /* What `stop` watches must be among what validation tells. */
@@ -197,7 +284,7 @@ check_stop(const struct vq_graph *g, const struct vq_train *t)
 struct vq_graph *
 vq_eval_graph(const struct vq_model *m, const struct vq_train *t, int64_t batch, struct vq_diags *d)
 {
-	struct vq_graph *g = expand(m, t, batch, false, d);
+	struct vq_graph *g = expand(m, t, batch, active_at_start(t), false, d);
 
 	if (g && check_stop(g, t) < 0) {
 		vq_graph_free(g);
@@ -209,22 +296,15 @@ vq_eval_graph(const struct vq_model *m, const struct vq_train *t, int64_t batch,
 int
 vq_train_metrics(const struct vq_graph *g, const struct vq_train *t, const char *name[VQ_MAX_REPORTS])
 {
-	int n = 0;
+	int n = stage_metrics(g, t, name);
 
-	for (int i = 0; i < t->reports; i++)
-		if (!is_counted(t, t->report[i]))
-			name[n++] = t->report[i];
-	for (int i = 0; t->reports == 0 && i < g->outputs && n < VQ_MAX_REPORTS; i++) {
-		const struct vq_type *type = vq_type_at(g, g->output[i].value);
-		if (vq_is_float(type->dtype) && vq_shape_count(&type->shape) == 1)
-			name[n++] = g->output[i].name;
-	}
 	for (int k = 0; k < t->updates; k++) {
-		bool there = false;
-		for (int i = 0; i < n; i++)
-			there |= strcmp(name[i], t->update[k].minimize) == 0;
-		if (!there && n < VQ_MAX_REPORTS)
-			name[n++] = t->update[k].minimize;
+		const struct vq_update *u = &t->update[k];
+		for (int i = 0; i < u->losses; i++)
+			n = add_name(u->loss[i].name, name, n);
+		n = add_name(u->minimize, name, n);
+		for (int i = 0; i < u->reports; i++)
+			n = add_name(u->report[i], name, n);
 	}
 	return n;
 }
@@ -233,8 +313,7 @@ struct vq_plan *
 vq_train_build(const struct vq_model *m, const struct vq_train *t, int64_t batch, const struct vq_compile *how,
     struct vq_vars *vars, uint64_t seed, struct vq_diags *d)
 {
-	unsigned all = (1u << t->updates) - 1;
-	struct vq_graph *g = vq_train_graph(m, t, batch, all, true, d);
+	struct vq_graph *g = vq_train_graph(m, t, batch, vq_active_all(t), true, d);
 
 	if (g == NULL || vq_vars_bind(vars, g, seed, d) < 0) {
 		vq_graph_free(g);

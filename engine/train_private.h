@@ -7,7 +7,8 @@
 #include "engine/checkpoint.h"
 #include "engine/stage.h"
 
-enum { VQ_MAX_VARIANTS = 2 * (VQ_MAX_UPDATES + 1) };
+/* Each update begins, and changes its loss, once. */
+enum { VQ_MAX_VARIANTS = 2 * (VQ_MAX_UPDATES * VQ_MAX_LOSSES + 1) };
 
 /* Sums over some steps, kept as variables so that a checkpoint has them. */
 struct vq_sums {
@@ -40,6 +41,7 @@ struct vq_trainer {
 	struct vq_plan *eval, *eval_rest;	/* a whole batch, the last one */
 	void *memory;
 	int64_t memory_bytes;
+	int64_t from[VQ_MAX_UPDATES][VQ_MAX_LOSSES];	/* first step of each update's losses */
 	float lr[VQ_MAX_UPDATES], count[VQ_MAX_UPDATES];
 
 	const char *metric[VQ_MAX_REPORTS];

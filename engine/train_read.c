@@ -1,6 +1,7 @@
 /*
  * train_read -- the keys of a training stage, and the graphs it needs
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -163,22 +164,96 @@ read_schedule(const struct vq_model *m, const struct vq_tree *t, struct vq_updat
 }
 
 struct update_keys {
-	const char *minimize;
-	double clip;
-	int64_t accumulate, from;
+	double clip, from;
+	int64_t accumulate;
 };
 static const struct vq_param update_params[] = {
-	VQ_STRING(struct update_keys, minimize, NULL, "the loss: a single real number of the graph"),
 	VQ_REAL(struct update_keys, clip, "0", 0, 1e9, "largest norm of the gradient, 0 for no limit"),
 	VQ_INT(struct update_keys, accumulate, "1", 1, 1e6, "batches whose gradients make one update"),
-	VQ_INT(struct update_keys, from, "0", 0, 1e15, "step from which it runs"),
+	VQ_REAL(struct update_keys, from, "0", 0, 1e15, "step from which it runs, or, below 1, share of the steps before it"),
 	VQ_PARAMS_END
 };
 
 static int
+read_moment(double x, const struct vq_range *at, struct vq_moment *m, struct vq_diags *d)
+{
+	*m = (struct vq_moment){ .share = x > 0 && x < 1 ? x : 0 };
+	if (m->share > 0)
+		return 0;
+	if (x < 0 || x > 1e15 || x != floor(x)) {
+		vq_error(d, VQ_CONFIG, at, "must be a step, or, between 0 and 1, a share of the steps; is %g", x);
+		return -1;
+	}
+	m->step = (int64_t)x;
+	return 0;
+}
+
+/* Whether m is known not to be before the other moment: nothing is before the beginning, and steps and
+ * shares cannot be compared. */
+static bool
+is_after(const struct vq_moment *m, const struct vq_moment *other)
+{
+	if ((m->share > 0) != (other->share > 0))
+		return other->share <= 0 && other->step == 0;
+	return m->share > 0 ? m->share >= other->share : m->step >= other->step;
+}
+
+/* {loss: 0, gan_loss: 0.3}: each from that moment on. */
+static int
+read_losses(const struct vq_model *m, const struct vq_tree *t, struct vq_update *u, struct vq_diags *d)
+{
+	double x;
+
+	if (t->count < 1 || t->count > VQ_MAX_LOSSES) {
+		vq_error(d, VQ_CONFIG, &t->at, "from 1 to %d losses can stand here", VQ_MAX_LOSSES);
+		return -1;
+	}
+	for (int i = 0; i < t->count; i++) {
+		struct vq_loss *l = &u->loss[u->losses++];
+		const struct vq_range *at = &t->item[i].value->at;
+		l->name = key_text(t, i);
+		if (vq_model_number(m, t->item[i].value, &x, d) < 0 || read_moment(x, at, &l->from, d) < 0)
+			return -1;
+		if (i == 0 && x != 0) {
+			vq_help(vq_error(d, VQ_CONFIG, at, "the first loss is minimized from the update's beginning: 0"),
+			    "when the update begins is said by `from`");
+			return -1;
+		}
+		if (i > 0 && !is_after(&l->from, &u->loss[i - 1].from)) {
+			vq_error(d, VQ_CONFIG, at, "%s begins before %s, or one of them at a share of the steps", l->name,
+			    u->loss[i - 1].name);
+			return -1;
+		}
+		if (i > 0 && !is_after(&l->from, &u->from)) {
+			vq_error(d, VQ_CONFIG, at, "%s begins before its update, or one of them at a share of the steps", l->name);
+			return -1;
+		}
+	}
+	u->minimize = u->loss[u->losses - 1].name;
+	return 0;
+}
+
+static int
+read_minimize(const struct vq_model *m, const struct vq_tree *t, struct vq_update *u, struct vq_diags *d)
+{
+	const struct vq_tree *what = vq_tree_get(t, "minimize");
+
+	if (what == NULL) {
+		vq_error(d, VQ_CONFIG, &t->at, "update needs minimize");
+		return -1;
+	}
+	if (what->kind == VQ_TREE_MAP)
+		return read_losses(m, what, u, d);
+	if ((u->minimize = vq_model_text(m, what, d)) == NULL)
+		return -1;
+	u->loss[u->losses++] = (struct vq_loss){ .name = u->minimize };
+	return 0;
+}
+
+static int
 read_update(const struct vq_model *m, const struct vq_tree *t, struct vq_update *u, struct vq_diags *d)
 {
-	static const char *const others[] = { "train", "optimizer", "schedule", "no_decay", NULL };
+	static const char *const others[] = { "minimize", "train", "optimizer", "schedule", "no_decay", "report", NULL };
 	struct update_keys k = { 0 };
 	const struct vq_tree *optimizer;
 	int error;
@@ -186,8 +261,10 @@ read_update(const struct vq_model *m, const struct vq_tree *t, struct vq_update 
 	vq_params_default(update_params, &k);
 	if (vq_model_read_params(m, t, "update", update_params, &k, others, d) < 0)
 		return -1;
-	*u = (struct vq_update){ .minimize = k.minimize, .clip = k.clip, .accumulate = k.accumulate,
-	    .from = k.from, .at = t->at };
+	*u = (struct vq_update){ .clip = k.clip, .accumulate = k.accumulate, .at = t->at };
+	const struct vq_tree *from = vq_tree_get(t, "from");
+	if (read_moment(k.from, from ? &from->at : &t->at, &u->from, d) < 0 || read_minimize(m, t, u, d) < 0)
+		return -1;
 	optimizer = vq_tree_get(t, "optimizer");
 	if (optimizer == NULL) {
 		struct vq_diag *e = vq_error(d, VQ_CONFIG, &t->at, "this update has no optimizer");
@@ -195,6 +272,7 @@ read_update(const struct vq_model *m, const struct vq_tree *t, struct vq_update 
 		return -1;
 	}
 	u->train = read_name_list(m, vq_tree_get(t, "train"), &u->trains, d);
+	u->report = read_name_list(m, vq_tree_get(t, "report"), &u->reports, d);
 	u->no_decay = read_name_list(m, vq_tree_get(t, "no_decay"), &u->no_decays, d);
 	error = read_optimizer(m, optimizer, u, d);
 	return read_schedule(m, vq_tree_get(t, "schedule"), u, d) < 0 ? -1 : error;
@@ -487,6 +565,7 @@ vq_train_free(struct vq_train *t)
 	for (int k = 0; k < t->updates; k++) {
 		free(t->update[k].train);
 		free(t->update[k].no_decay);
+		free(t->update[k].report);
 	}
 	t->updates = 0;
 }

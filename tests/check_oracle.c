@@ -225,7 +225,7 @@ START_TEST(test_training)
 
 	vq_params_default(u.optimizer->params, &u.opt);
 	open_fixture(&f);
-	ck_assert_int_eq(vq_update_build(f.graph, &u, 0, true), 0);
+	ck_assert_int_eq(vq_update_build(f.graph, &u, 0, 0, true), 0);
 	struct vq_plan *p = plan_for(&f, &ways[_i]);
 	ck_assert_uint_ge(json_array_size(losses), 100);
 	for (size_t step = 0; step < json_array_size(losses); step++) {

@@ -113,6 +113,13 @@ static void
 check_pass(struct check *k, int i, int kind)
 {
 	struct vq_encode e = { 0 };
+	struct vq_load_stage l = { 0 };
+
+	if (kind == VQ_STAGE_LOAD) {
+		if (vq_load_read(k->m, i, &l, &k->c->d) == 0)
+			vq_graph_free(vq_eval_graph(k->m, &l.t, 1, &k->c->d));
+		return;
+	}
 	int error = kind == VQ_STAGE_ENCODE ? vq_encode_read(k->m, i, &e, &k->c->d) :
 	    vq_evaluate_read(k->m, i, &e.t, &k->c->d);
 
@@ -128,10 +135,10 @@ static bool
 check_step(struct check *k, const struct vq_train *t, int64_t batch)
 {
 	double start = vq_now();
-	struct vq_graph *g = vq_train_forward(k->m, t, batch, &k->c->d);
+	struct vq_graph *g = vq_train_forward(k->m, t, batch, vq_active_all(t), &k->c->d);
 	double expanded = vq_now();
 
-	g = vq_train_updates(g, t, (1u << t->updates) - 1, true);
+	g = vq_train_updates(g, t, vq_active_all(t), true);
 	if (g)
 		add_result(k, g, t->name, "step", batch, expanded - start, vq_now() - expanded);
 	return g != NULL;
@@ -145,7 +152,7 @@ check_stage(struct check *k, int i)
 
 	if (kind == VQ_STAGE_SAMPLE)
 		check_samples(k, i);
-	if (kind == VQ_STAGE_ENCODE || kind == VQ_STAGE_EVALUATE)
+	if (kind == VQ_STAGE_ENCODE || kind == VQ_STAGE_EVALUATE || kind == VQ_STAGE_LOAD)
 		check_pass(k, i, kind);
 	if (kind != VQ_STAGE_TRAIN)
 		return;

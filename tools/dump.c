@@ -120,7 +120,7 @@ expand_stage(struct dumper *u, const char *name, int64_t *batch)
 		*batch = u->o->batch ? u->o->batch : t.data.batch;
 		json_decref(u->stage);
 		u->stage = vq_dump_stage_json(&t);
-		g = vq_train_graph(u->m, &t, *batch, (1u << t.updates) - 1, true, &u->c->d);
+		g = vq_train_graph(u->m, &t, *batch, vq_active_all(&t), true, &u->c->d);
 	}
 	vq_train_free(&t);
 	return g;

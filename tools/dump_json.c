@@ -131,7 +131,7 @@ vq_dump_stage_json(const struct vq_train *t)
 		json_object_set_new(k, "params", params_json(u->optimizer->params, &u->opt));
 		json_object_set_new(k, "clip", json_real(u->clip));
 		json_object_set_new(k, "accumulate", json_integer(u->accumulate));
-		json_object_set_new(k, "from", json_integer(u->from));
+		json_object_set_new(k, "from", u->from.share > 0 ? json_real(u->from.share) : json_integer(u->from.step));
 		json_array_append_new(updates, k);
 	}
 	json_object_set_new(j, "graph", vq_json_text(t->graph));

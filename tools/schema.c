@@ -143,6 +143,9 @@ steps_schema(const struct vq_library *lib)
 	    "how many times, each with parameters of its own");
 	put(properties, "recompute", or_expression(type_of("boolean")),
 	    "what it computes is not kept for gradients but computed again: less memory, more time");
+	put(properties, "frozen", json_object(), "as in evaluation, and no gradient reaches its parameters");
+	put(properties, "gradient", json_object(), "of one number with respect to a tensor: {of: loss, to: net.weight}");
+	put(properties, "assign", json_object(), "state that gets new values: {state: tensor}");
 	put(properties, "if", json_object(), "a number: the step is there when it is not 0, as in $train");
 	return json_pack("{s:s, s:{s:[{s:s, s:s}, {s:s, s:o}]}}", "type", "array", "items", "anyOf",
 	    "type", "string", "description", "an op, block or module without parameters",
@@ -215,12 +218,14 @@ stage_schema(void)
 {
 	json_t *update = json_object(), *properties = json_object();
 
-	put(update, "minimize", type_of("string"), "a scalar of the graph");
+	put(update, "minimize", json_pack("{s:[{s:s}, {s:s}]}", "anyOf", "type", "string", "type", "object"),
+	    "a scalar of the graph, or several, each from a step or share of the steps on");
+	put(update, "report", json_object(), "values that are told once it has begun");
 	put(update, "train", json_object(), "modules whose parameters are trained (default: all)");
 	json_object_set_new(update, "optimizer", optimizer_schema());
 	json_object_set_new(update, "schedule", schedule_schema());
-	json_object_set_new(properties, "do", json_pack("{s:[s, s, s, s]}", "enum", "train", "encode",
-	    "evaluate", "sample"));
+	json_object_set_new(properties, "do", json_pack("{s:[s, s, s, s, s]}", "enum", "train", "encode",
+	    "evaluate", "sample", "load"));
 	put(properties, "graph", type_of("string"), "one of the file's graphs");
 	json_object_set_new(properties, "updates", json_pack("{s:s, s:{s:s, s:o}}", "type", "array",
 	    "items", "type", "object", "properties", update));

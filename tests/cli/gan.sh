@@ -1,0 +1,94 @@
+#!/bin/sh
+# Two updates in one stage, as a VQGAN has them: which parameters each reaches, when the second begins, what is told then,
+# and that a stopped run goes on with the same bits of both.
+. "${srcdir:-.}/tests/cli/harness.sh"
+
+graphs=$src/graphs
+small="features.source=digits features.size=16 features.channels=3 features.width=4 features.epochs=1
+	features.stages.classifier.data.limit=256 features.stages.classifier.validate.data.limit=64
+	width=32 codes=32 dim=8 steps=12 start=5 stages.tokenizer.data.limit=64 stages.tokenizer.data.batch=4
+	stages.tokenizer.validate.data.limit=8 stages.tokenizer.log_every=1"
+
+hash_of() {
+	"$vqgraph" dump "$1" --hash
+}
+
+same() {
+	[ "$(hash_of "$1")" = "$(hash_of "$2")" ] || { last=$3; fail "$1 and $2 differ"; }
+}
+
+# Rows of metrics.jsonl of a run in which a key occurs.
+rows() {
+	grep -c "\"$2\"" "runs/$1/metrics.jsonl"
+}
+
+# --- the features' net is made first; the discriminator begins at step 5 -----------
+run 0 run "$graphs/vqgan_cifar10.yaml" $small --name whole
+err "there is no finished run of"
+err "from step 6 on minimizes gan_loss in place of loss, disc_loss: reconstructions may worsen for a while"
+expect "what the discriminator tells stands in the 7 rows after its start" [ "$(rows whole logits_real)" -eq 7 ]
+expect "and its weight" [ "$(rows whole weight)" -eq 7 ]
+expect "the first loss is told in all, and of the test set" [ "$(rows whole loss)" -ge 13 ]
+
+run 0 run "$graphs/vqgan_cifar10.yaml" $small --name share start=0.4
+err "from step 6 on minimizes gan_loss"
+same runs/whole runs/share "start=5 of 12 and start=0.4"
+
+# --- stopped before, at and after the start, with other threads -----------------------
+for at in 3 5 9; do
+	run 0 run "$graphs/vqgan_cifar10.yaml" $small --name "cut$at" --max-steps "$at" -t 2
+	run 0 run --resume "runs/cut$at"
+	same runs/whole "runs/cut$at" "stopped after step $at"
+done
+
+# --- until it begins, no number of the discriminator changes, nor anything because of it -----
+run 0 run "$graphs/vqgan_cifar10.yaml" $small --name early --max-steps 5
+run 0 run "$graphs/vqgan_cifar10.yaml" $small --name never start=1000000 --max-steps 5
+same runs/early runs/never "5 steps before the start"
+
+# --- gradients: each loss reaches its own half ----------------------------------------
+npy image.npy "<f4" "(4, 16, 16, 3)" "$(awk 'BEGIN { for (i = 0; i < 4 * 16 * 16 * 3; i++) printf "\\000\\000%s\\%s", i % 3 ? "\\000" : "\\200", i % 7 < 3 ? "276" : "076" }')"
+run 0 eval -q "$graphs/vqgan_cifar10.yaml" $small --graph autoencode --train --input image=image.npy --output disc_loss=- \
+	--grad disc_loss:dec.last.weight=dec.npy --grad disc_loss:enc.conv.0.weight=enc.npy \
+	--grad disc_loss:disc.patch_conv.0.weight=disc.npy
+zeros() {
+	[ -z "$(tail -c +129 "$1" | tr -d '\000')" ]
+}
+expect "disc_loss does not reach the decoder" zeros dec.npy
+expect "disc_loss does not reach the encoder" zeros enc.npy
+expect "disc_loss reaches the discriminator" [ "$(tail -c +129 disc.npy | tr -d '\000' | wc -c)" -gt 100 ]
+run 0 eval -q "$graphs/vqgan_cifar10.yaml" $small --graph autoencode --train --input image=image.npy --output gan_loss=- \
+	--grad gan_loss:dec.last.weight=dec.npy --grad gan_loss:features.net.fine.conv.0.weight=seen.npy
+expect "gan_loss reaches the decoder" [ "$(tail -c +129 dec.npy | tr -d '\000' | wc -c)" -gt 100 ]
+expect "gan_loss does not reach the net that measures" zeros seen.npy
+
+# --- updates: in a step of both, neither sees what the other one makes ---------------------
+# What of the graph does a run's first step leave the same?
+after_one() {
+	name=$1 value=$2
+	shift 2
+	run 0 run "$graphs/vqgan_cifar10.yaml" $small --name "$name" start=0 --max-steps 1 "$@"
+	run 0 eval -q "$graphs/vqgan_cifar10.yaml" $small --params "runs/$name/checkpoints/last.safetensors" --graph autoencode \
+		--input image=image.npy --output "$value=$name.npy"
+}
+after_one disc_alone real rate=0
+after_one disc_both real
+after_one disc_none real disc_rate=0
+expect "the discriminator's step does not depend on the generator's" cmp -s disc_alone.npy disc_both.npy
+expect "the discriminator has learned" [ "$(cmp -l disc_both.npy disc_none.npy | wc -l)" -gt 10 ]
+after_one gen_alone recon disc_rate=0
+after_one gen_both recon
+after_one gen_none recon rate=0
+expect "the generator's step does not depend on the discriminator's" cmp -s gen_alone.npy gen_both.npy
+expect "the generator has learned" [ "$(cmp -l gen_both.npy gen_none.npy | wc -l)" -gt 10 ]
+
+# --- what cannot be -----------------------------------------------------------------
+run 3 check "$graphs/vqgan_cifar10.yaml" start=2.5
+err "must be a step, or, between 0 and 1, a share of the steps; is 2.5"
+run 3 check "$graphs/vqgan_cifar10.yaml" stages.tokenizer.updates.0.from=100 start=50
+err "gan_loss begins before its update"
+run 3 check "$graphs/vqgan_cifar10.yaml" 'stages.tokenizer.updates.0.minimize={loss: 1, gan_loss: 2}'
+err "the first loss is minimized from the update's beginning: 0"
+run 3 check "$graphs/vqgan_cifar10.yaml" 'stages.tokenizer.updates.1.report=[nothing]'
+err "has no value 'nothing' for report"
+finish
