@@ -77,6 +77,7 @@ struct vq_source_kind {
 	const char *name;		/* "mnist" */
 	const char *doc;
 	const char *layout;		/* files it wants, for `vqgraph data list` */
+	const char *from;		/* its authors' page, by title and address, for `data list`; or NULL */
 	const char *folder;		/* looked for in VQGRAPH_DATA, data/, system places; NULL: none */
 	const char *const *files;	/* names that are looked for there too, NULL-terminated; or NULL */
 	const char *const *splits;	/* that it may have, NULL-terminated; NULL: train and test */
@@ -154,8 +155,9 @@ const char *vq_data_find(const struct vq_source_kind *k, const char *split, stru
 struct vq_fetch {
 	const char *file;
 	int64_t bytes;			/* 0: unknown */
-	const char *sha256;
+	const char *sha256;		/* NULL: only md5 is known */
 	const char *const *mirrors;	/* NULL-terminated */
+	const char *md5;
 };
 
 /*

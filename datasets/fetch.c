@@ -43,12 +43,18 @@ vq_fetch_same(const struct vq_fetch *f, const char *path, struct vq_diags *d)
 {
 	char hex[65], *one = (char *)path;
 	struct stat st;
+	int rc;
 
 	if (stat(path, &st) == 0 && f->bytes > 0 && st.st_size != f->bytes)
 		return 0;
-	if (vq_sha256_files(&one, 1, hex, d) < 0)
-		return -1;
-	return strcmp(hex, f->sha256) == 0;
+	rc = f->sha256 != NULL ? vq_sha256_files(&one, 1, hex, d) : vq_md5_file(path, hex, d);
+	return rc < 0 ? -1 : strcmp(hex, f->sha256 != NULL ? f->sha256 : f->md5) == 0;
+}
+
+static const char *
+sum_of(const struct vq_fetch *f)
+{
+	return f->sha256 != NULL ? "SHA-256" : "MD5";
 }
 
 /* --- what is shown ----------------------------------------------------------- */
@@ -130,7 +136,7 @@ attempt(struct job *j, struct vq_http *h)
 	same = vq_fetch_same(j->f, j->part, j->diags);
 	if (same != 0)
 		return same > 0 ? GOT : FATAL;
-	snprintf(h->why, sizeof(h->why), "its contents are not those expected (SHA-256)");
+	snprintf(h->why, sizeof(h->why), "its contents are not those expected (%s)", sum_of(j->f));
 	if (part_truncate(j) < 0)
 		return FATAL;
 	/* What another mirror or an earlier call left may have been the wrong part. */
@@ -226,7 +232,7 @@ fetch_locked(struct job *j, const char *folder, const char *const *mirror, int *
 
 	if (download(j, mirror, working) < 0 || publish(j, folder) < 0)
 		return -1;
-	show_line(j, "%.1f MB in %.1f s, SHA-256 right", lseek(j->fd, 0, SEEK_END) / 1e6, vq_now() - began);
+	show_line(j, "%.1f MB in %.1f s, %s right", lseek(j->fd, 0, SEEK_END) / 1e6, vq_now() - began, sum_of(j->f));
 	return 0;
 }
 

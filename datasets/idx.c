@@ -437,6 +437,7 @@ extern const struct vq_source_kind vq_source_mnist, vq_source_fashion_mnist, vq_
 const struct vq_source_kind vq_source_mnist = {
 	.name    = "mnist",
 	.doc     = "handwritten digits, 28x28 grey; 60,000 to train, 10,000 to test",
+	.from    = "The MNIST database of handwritten digits (LeCun, Cortes, Burges), http://yann.lecun.com/exdb/mnist/",
 	.folder  = "mnist",
 	.fetch   = mnist_fetch,
 	.open    = open_folder,
@@ -446,6 +447,7 @@ const struct vq_source_kind vq_source_mnist = {
 const struct vq_source_kind vq_source_fashion_mnist = {
 	.name    = "fashion_mnist",
 	.doc     = "pieces of clothing, 28x28 grey; 60,000 to train, 10,000 to test",
+	.from    = "Fashion-MNIST (Xiao, Rasul, Vollgraf), https://github.com/zalandoresearch/fashion-mnist",
 	.folder  = "fashion_mnist",
 	.system  = fashion_system,
 	.fetch   = fashion_fetch,

@@ -282,8 +282,13 @@ med_open(struct vq_dataset *d, const struct vq_data_spec *spec, const char *path
 	return rc;
 }
 
-/* A set: its name, what it is, and how many classes it has (0: a label is a vector). */
-#define MEDMNIST(set, classes, about) \
+static const char *const med_mirrors[] = { "https://zenodo.org/records/10519652/files/",
+	"https://zenodo.org/record/6496656/files/", NULL };
+
+/* A set: its name, what it is, how many classes it has (0: a label is a vector), and the MD5 that its
+ * authors give. */
+#define MEDMNIST(set, classes, about, sum) \
+	static const struct vq_fetch fetch_##set[] = { { #set ".npz", 0, NULL, med_mirrors, sum }, { 0 } }; \
 	static const char *const files_##set[] = { #set ".npz", NULL }; \
 	static const char *missing_##set(const char *path, const char *split) { return med_missing(path, #set ".npz"); } \
 	static int open_##set(struct vq_dataset *d, const struct vq_data_spec *spec, const char *path, struct vq_diags *diags) \
@@ -295,7 +300,10 @@ med_open(struct vq_dataset *d, const struct vq_data_spec *spec, const char *path
 		.name    = #set, \
 		.doc     = about, \
 		.layout  = #set ".npz as its authors publish it (medmnist.com)", \
+		.from    = "MedMNIST: 18x Standardized Datasets for 2D and 3D Biomedical Image Classification, https://medmnist.com, " \
+		    "https://zenodo.org/records/10519652", \
 		.folder  = "medmnist", \
+		.fetch   = fetch_##set, \
 		.files   = files_##set, \
 		.splits  = splits, \
 		.missing = missing_##set, \
@@ -303,10 +311,17 @@ med_open(struct vq_dataset *d, const struct vq_data_spec *spec, const char *path
 		VQ_ARRAYS_KIND \
 	}
 
-MEDMNIST(chestmnist, 0, "chest X-rays, 28x28 grey, 14 findings each there or not; 78,468 to train, 22,433 to test");
-MEDMNIST(bloodmnist, 8, "blood cells, 28x28 in colour, 8 classes; 11,959 to train, 3,421 to test");
-MEDMNIST(dermamnist, 7, "skin lesions, 28x28 in colour, 7 classes; 7,007 to train, 2,005 to test");
-MEDMNIST(octmnist, 4, "retinal OCT, 28x28 grey, 4 classes; 97,477 to train, 1,000 to test");
-MEDMNIST(tissuemnist, 8, "kidney cortex cells, 28x28 grey, 8 classes; 165,466 to train, 47,280 to test");
-MEDMNIST(pneumoniamnist, 2, "chest X-rays of children, 28x28 grey, 2 classes; 4,708 to train, 624 to test");
-MEDMNIST(retinamnist, 5, "fundus photographs, 28x28 in colour, 5 grades; 1,080 to train, 400 to test");
+MEDMNIST(chestmnist, 0, "chest X-rays, 28x28 grey, 14 findings each there or not; 78,468 to train, 22,433 to test",
+    "02c8a6516a18b556561a56cbdd36c4a8");
+MEDMNIST(bloodmnist, 8, "blood cells, 28x28 in colour, 8 classes; 11,959 to train, 3,421 to test",
+    "7053d0359d879ad8a5505303e11de1dc");
+MEDMNIST(dermamnist, 7, "skin lesions, 28x28 in colour, 7 classes; 7,007 to train, 2,005 to test",
+    "0744692d530f8e62ec473284d019b0c7");
+MEDMNIST(octmnist, 4, "retinal OCT, 28x28 grey, 4 classes; 97,477 to train, 1,000 to test",
+    "c68d92d5b585d8d81f7112f81e2d0842");
+MEDMNIST(tissuemnist, 8, "kidney cortex cells, 28x28 grey, 8 classes; 165,466 to train, 47,280 to test",
+    "ebe78ee8b05294063de985d821c1c34b");
+MEDMNIST(pneumoniamnist, 2, "chest X-rays of children, 28x28 grey, 2 classes; 4,708 to train, 624 to test",
+    "28209eda62fecd6e6a2d98b1501bb15f");
+MEDMNIST(retinamnist, 5, "fundus photographs, 28x28 in colour, 5 grades; 1,080 to train, 400 to test",
+    "bd4c0672f1bba3e3a89f0e4e876791e4");

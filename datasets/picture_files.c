@@ -3,27 +3,18 @@
  */
 #include "datasets/picture_files.h"
 
-#include <dirent.h>
-#include <errno.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 
-#include "datasets/archive.h"
+#include "datasets/picture_layout.h"
 
-enum { FILES_MAX = 1 << 24, DEPTH_MAX = 16, CLASSES_MAX = 1 << 20 };
+enum { FILES_MAX = 1 << 24, CLASSES_MAX = 1 << 20 };
 
-/* What listing needs besides. */
-struct lister {
-	struct vq_picture_files *l;
-	const char *split;
-	struct vq_names classes;	/* name -> order of appearance */
-	bool *here;			/* by that order: the class has a folder in the split asked for */
-	int here_cap;
-	const char *before;		/* archive: what stands before the splits, "" or "FOLDER/"; NULL: not seen */
-	struct vq_diags *diags;
-};
+/* Published sets come first: they have folders and lists that others take for their own. */
+static const struct vq_layout *const layouts[] = { &vq_layout_celeba, &vq_layout_tiny_imagenet, &vq_layout_dtd,
+	&vq_layout_flowers, &vq_layout_places, &vq_layout_splits, &vq_layout_lists, &vq_layout_plain };
 
 static const char *const train_names[] = { "train", NULL };
 static const char *const test_names[] = { "test", NULL };
@@ -39,29 +30,8 @@ vq_split_names(const char *split)
 	vq_bug("there is no split %s", split);
 }
 
-/* Whether the n bytes at s name the split. */
-static bool
-names_split(const char *const *names, const char *s, size_t n)
-{
-	for (; *names != NULL; names++)
-		if (strlen(*names) == n && memcmp(*names, s, n) == 0)
-			return true;
-	return false;
-}
-
-static bool
-names_any_split(const char *s, size_t n)
-{
-	for (size_t i = 0; i < VQ_COUNT(all_splits); i++)
-		if (names_split(all_splits[i], s, n))
-			return true;
-	return false;
-}
-
-/* Lists and notes that lie among pictures, hidden files: passed over.  Whatever else
- * is there is meant to be a picture. */
-static bool
-is_beside(const char *name)
+bool
+vq_is_beside(const char *name)
 {
 	static const char *const ends[] = { ".txt", ".csv", ".tsv", ".json", ".xml", ".md", ".html", ".db", ".ini",
 		".mat", ".npy", ".yaml", ".yml" };
@@ -79,9 +49,8 @@ is_beside(const char *name)
 
 /* --- adding ------------------------------------------------------------------ */
 
-/* The number of a class, by appearance; -1 after an error. */
-static int
-class_of(struct lister *s, const char *name, size_t len, bool here)
+int
+vq_lister_class(struct vq_lister *s, const char *name, size_t len, bool here)
 {
 	struct vq_picture_files *l = s->l;
 	char *copy = vq_arena_strndup(&l->arena, name, len);
@@ -105,203 +74,108 @@ class_of(struct lister *s, const char *name, size_t len, bool here)
 	return l->classes++;
 }
 
-static int
-add_file(struct lister *s, const char *name, int label, int64_t entry, const char *bad)
+struct vq_picture_file *
+vq_lister_add(struct vq_lister *s, const char *name, int label, int64_t entry)
 {
 	struct vq_picture_files *l = s->l;
+	struct vq_picture_file *f;
 
 	if (l->count == FILES_MAX) {
 		vq_error(s->diags, VQ_DATA, NULL, "%s: more than %d pictures", l->path, FILES_MAX);
-		return -1;
+		return NULL;
 	}
 	if (l->count == l->cap) {
 		l->cap = l->cap > 0 ? 2 * l->cap : 1024;
 		l->file = vq_realloc_array(l->file, (size_t)l->cap, sizeof(*l->file));
 	}
-	l->file[l->count++] = (struct vq_picture_file){ vq_arena_strdup(&l->arena, name), bad, label, entry };
-	return 0;
+	f = &l->file[l->count++];
+	*f = (struct vq_picture_file){ .name = vq_arena_strdup(&l->arena, name), .label = label, .list = -1, .entry = entry };
+	return f;
 }
 
-/* --- a folder ---------------------------------------------------------------- */
-
-static int
-unreadable(struct lister *s, const char *path)
+struct vq_picture_file *
+vq_lister_add_listed(struct vq_lister *s, const char *name, int label, int list, int64_t line)
 {
-	vq_error(s->diags, VQ_DATA, NULL, "%s: %s", path, strerror(errno));
-	return -1;
-}
+	const struct vq_folder *in = s->inner.path != NULL ? &s->inner : s->folder;
+	int64_t entry = in != NULL ? vq_folder_member(in, name) : 0;
+	struct vq_picture_file *f = vq_lister_add(s, name, label, entry);
 
-static bool
-is_folder(const char *path)
-{
-	struct stat st;
-
-	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-}
-
-static int list_class(struct lister *s, const char *path, const char *name, int label, int depth);
-
-/* One name in a folder of a class: a picture, or a folder of them. */
-static int
-list_in_class(struct lister *s, const char *path, const char *name, const struct dirent *e, int label, int depth)
-{
-	char *below = vq_asprintf("%s/%s", path, e->d_name), *full = vq_asprintf("%s/%s", name, e->d_name);
-	bool folder = e->d_type == DT_DIR || (e->d_type != DT_REG && is_folder(below));
-	int rc = 0;
-
-	if (folder)
-		rc = list_class(s, below, full, label, depth + 1);
-	else if (!is_beside(e->d_name))
-		rc = add_file(s, full, label, 0, NULL);
-	free(below);
-	free(full);
-	return rc;
-}
-
-static int
-list_class(struct lister *s, const char *path, const char *name, int label, int depth)
-{
-	DIR *dir = opendir(path);
-	const struct dirent *e;
-	int rc = 0;
-
-	if (dir == NULL)
-		return unreadable(s, path);
-	if (depth > DEPTH_MAX) {
-		vq_error(s->diags, VQ_DATA, NULL, "%s: folders are nested more than %d deep", path, DEPTH_MAX);
-		rc = -1;
-	}
-	while (rc == 0 && (e = readdir(dir)) != NULL)
-		if (e->d_name[0] != '.')
-			rc = list_in_class(s, path, name, e, label, depth);
-	closedir(dir);
-	return rc;
-}
-
-/* The classes below one folder of a split, and their files when it is the one asked for. */
-static int
-list_split(struct lister *s, const char *name, bool files)
-{
-	char *path = vq_asprintf("%s/%s", s->l->path, name);
-	DIR *dir = opendir(path);
-	const struct dirent *e;
-	int rc = 0;
-
-	if (dir == NULL && files)
-		rc = unreadable(s, path);
-	while (dir != NULL && rc == 0 && (e = readdir(dir)) != NULL) {
-		char *class = vq_asprintf("%s/%s", path, e->d_name);
-
-		if (e->d_name[0] != '.' && is_folder(class)) {
-			char *full = vq_asprintf("%s/%s", name, e->d_name);
-			int label = class_of(s, e->d_name, strlen(e->d_name), files);
-
-			rc = label < 0 ? -1 : files ? list_class(s, class, full, label, 0) : 0;
-			free(full);
-		}
-		free(class);
-	}
-	if (dir != NULL)
-		closedir(dir);
-	free(path);
-	return rc;
-}
-
-static int
-list_folder(struct lister *s)
-{
-	int rc = 0;
-
-	for (size_t i = 0; i < VQ_COUNT(all_splits) && rc == 0; i++)
-		for (const char *const *n = all_splits[i]; *n != NULL && rc == 0; n++) {
-			char *path = vq_asprintf("%s/%s", s->l->path, *n);
-
-			if (is_folder(path))
-				rc = list_split(s, *n, strcmp(all_splits[i][0], s->split) == 0);
-			free(path);
-		}
-	return rc;
-}
-
-/* --- an archive -------------------------------------------------------------- */
-
-/* The name from its split on, NULL when it is nothing of the set. */
-static const char *
-from_split(const struct lister *s, const char *name)
-{
-	const char *slash = strchr(name, '/');
-
-	if (slash == NULL)
+	if (f == NULL)
 		return NULL;
-	if (names_any_split(name, (size_t)(slash - name)))
-		return name;
-	name = slash + 1;
-	slash = strchr(name, '/');
-	return slash != NULL && names_any_split(name, (size_t)(slash - name)) ? name : NULL;
-}
-
-/* No name is ever opened, but one that climbs out of its folder is of no set. */
-static bool
-climbs(const char *name)
-{
-	for (; name != NULL; name = strchr(name, '/')) {
-		name += *name == '/';
-		if (name[0] == '.' && name[1] == '.' && (name[2] == '/' || name[2] == '\0'))
-			return true;
+	f->list = list;
+	f->line = line;
+	if (entry < 0) {
+		f->bad = "is not in the archive";
+		f->entry = 0;
+	} else if (in != NULL && in->archive && in->member[entry].kind != VQ_ENTRY_FILE) {
+		f->bad = "is a link or a device: an archive must hold the picture itself";
 	}
-	return false;
+	return f;
 }
 
-static int
-list_entry(struct lister *s, const struct vq_entry *e, int64_t entry)
+int
+vq_lister_read(struct vq_lister *s, const char *name, char **text, size_t *n)
 {
-	const char *name = climbs(e->name) || e->name[0] == '/' ? NULL : from_split(s, e->name), *class, *end;
-	size_t before;
-	bool here;
-	int label;
+	struct vq_picture_files *l = s->l;
+	char *path;
 
-	if (name == NULL)
-		return 0;
-	class = strchr(name, '/') + 1;
-	end = strchr(class, '/');
-	if (class[0] == '\0' || class[0] == '.' || class[0] == '/' || (end == NULL && e->kind != VQ_ENTRY_FOLDER))
-		return 0;
-	before = (size_t)(name - e->name);
-	if (s->before == NULL)
-		s->before = vq_arena_strndup(&s->l->arena, e->name, before);
-	if (strlen(s->before) != before || memcmp(s->before, e->name, before) != 0) {
-		vq_error(s->diags, VQ_DATA, NULL, "%s: holds two sets, below '%s' and below '%.*s'", s->l->path,
-		    s->before, (int)before, e->name);
+	vq_assert(l->lists < VQ_PICTURE_LISTS);
+	*text = vq_folder_read(s->folder, name, n, s->diags);
+	if (*text == NULL)
 		return -1;
-	}
-	here = names_split(vq_split_names(s->split), name, (size_t)(class - 1 - name));
-	label = class_of(s, class, end != NULL ? (size_t)(end - class) : strlen(class), here);
-	if (label < 0)
-		return -1;
-	if (!here || e->kind == VQ_ENTRY_FOLDER || is_beside(name))
-		return 0;
-	return add_file(s, name, label, entry, e->kind == VQ_ENTRY_OTHER ?
-	    "is a link or a device: an archive must hold the picture itself" : NULL);
+	path = vq_folder_path(s->folder, name);
+	l->list[l->lists] = vq_arena_strdup(&l->arena, path);
+	free(path);
+	return l->lists++;
 }
 
-static int
-list_archive(struct lister *s)
+static const char *
+first_folder(const struct vq_folder *f, const char *const *folders)
 {
-	struct vq_archive *a = vq_archive_open(s->l->path, s->diags);
-	struct vq_entry e;
-	int rc = a != NULL ? 0 : -1;
+	for (; *folders != NULL; folders++)
+		if (vq_folder_has_folder(f, *folders))
+			return *folders;
+	return NULL;
+}
 
-	for (int64_t n = 0; rc == 0; n++) {
-		int more = vq_archive_next(a, &e);
+const char *
+vq_lister_inside(struct vq_lister *s, const char *const *folders, const char *const *archives)
+{
+	const char *folder = first_folder(s->folder, folders);
 
-		if (more <= 0) {
-			rc = more;
-			break;
+	for (; folder == NULL && !s->folder->archive && *archives != NULL; archives++)
+		if (vq_folder_has(s->folder, *archives)) {
+			char *path = vq_folder_path(s->folder, *archives);
+			int rc = vq_folder_open(&s->inner, path, s->diags);
+
+			s->l->path = vq_arena_strdup(&s->l->arena, path);
+			s->l->archive = true;
+			free(path);
+			if (rc < 0)
+				return NULL;
+			folder = first_folder(&s->inner, folders);
+			return folder != NULL ? folder : "";
 		}
-		rc = list_entry(s, &e, n);
-	}
-	vq_archive_close(a);
-	return rc;
+	if (folder == NULL)
+		vq_error(s->diags, VQ_DATA, NULL, "%s: the folder %s is missing", s->folder->path, folders[0]);
+	return folder;
+}
+
+int
+vq_lister_refuse(struct vq_lister *s, int list, int64_t line, const char *fmt, ...)
+{
+	struct vq_text why = { 0 };
+	va_list ap;
+
+	va_start(ap, fmt);
+	vq_text_vadd(&why, fmt, ap);
+	va_end(ap);
+	if (line > 0)
+		vq_error(s->diags, VQ_DATA, NULL, "%s:%lld: %s", s->l->list[list], (long long)line, why.s);
+	else
+		vq_error(s->diags, VQ_DATA, NULL, "%s: %s", s->l->list[list], why.s);
+	vq_text_free(&why);
+	return -1;
 }
 
 /* --- order ------------------------------------------------------------------- */
@@ -323,7 +197,7 @@ compare_in_class(const void *a, const void *b)
 
 /* Numbers the classes in the order of their names, and finds those without a picture. */
 static void
-sort_classes(struct lister *s)
+sort_classes(struct vq_lister *s)
 {
 	struct vq_picture_files *l = s->l;
 	int *number = vq_alloc_array((size_t)l->classes + 1, sizeof(*number));
@@ -368,6 +242,7 @@ drop_replaced(struct vq_picture_files *l)
 	l->count = kept;
 }
 
+/* The files of a class evenly over the split, so that its first n hold all classes in proportion. */
 static void
 spread(struct vq_picture_files *l)
 {
@@ -389,10 +264,25 @@ spread(struct vq_picture_files *l)
 	free(p);
 }
 
+static void
+put_in_order(struct vq_lister *s)
+{
+	struct vq_picture_files *l = s->l;
+
+	if (l->label_width == VQ_LABEL_CLASS && s->classes.count > 0)
+		sort_classes(s);
+	if (s->ordered)
+		return;
+	qsort(l->file, (size_t)l->count, sizeof(*l->file), compare_in_class);
+	drop_replaced(l);
+	if (l->label_width == VQ_LABEL_CLASS)
+		spread(l);
+}
+
 /* --- the list ---------------------------------------------------------------- */
 
 static int
-nothing_there(const struct lister *s)
+nothing_there(const struct vq_lister *s)
 {
 	const struct vq_picture_files *l = s->l;
 	struct vq_diag *e = vq_error(s->diags, VQ_DATA, NULL, "%s: holds no pictures of the split %s", l->path,
@@ -403,26 +293,79 @@ nothing_there(const struct lister *s)
 	return -1;
 }
 
+/* The layout of a folder; of an archive that may be the folder that everything is in.  NULL when
+ * none fits, or after an error when there are two (*rc -1). */
+static const struct vq_layout *
+layout_of(struct vq_folder *f, int *rc, struct vq_diags *d)
+{
+	const struct vq_layout *found = NULL;
+	const char *before = "";
+
+	*rc = 0;
+	for (size_t k = 0; k < VQ_COUNT(layouts) && found == NULL; k++)
+		for (int i = -1; i < f->tops; i++) {
+			f->before = i < 0 ? "" : f->top[i];
+			if (!layouts[k]->fits(f))
+				continue;
+			if (found != NULL) {
+				vq_error(d, VQ_DATA, NULL, "%s: holds two sets, below '%s' and below '%s'", f->path, before,
+				    f->before);
+				*rc = -1;
+				return NULL;
+			}
+			found = layouts[k];
+			before = f->before;
+			/* It takes in what is below. */
+			if (found == &vq_layout_plain)
+				break;
+		}
+	f->before = before;
+	return found;
+}
+
+static int
+list_any(struct vq_lister *s, const char *path)
+{
+	const struct vq_layout *layout;
+	struct vq_folder file = { .before = "" };
+	const char *slash = strrchr(path, '/');
+	int rc;
+
+	if (vq_named_list(path)) {
+		file.path = slash == NULL ? "." : slash == path ? "/" :
+		    vq_arena_strndup(&s->l->arena, path, (size_t)(slash - path));
+		*s->folder = file;
+		s->l->path = file.path;
+		return vq_lister_file(s, slash != NULL ? slash + 1 : path);
+	}
+	if (vq_folder_open(s->folder, path, s->diags) < 0)
+		return -1;
+	s->l->archive = s->folder->archive;
+	layout = layout_of(s->folder, &rc, s->diags);
+	if (rc < 0 || layout == NULL)
+		return rc;		/* nothing is there */
+	return layout->has(s->folder, s->split) ? layout->list(s) : 0;
+}
+
 int
 vq_picture_files_list(struct vq_picture_files *l, const char *path, const char *split, struct vq_diags *d)
 {
-	struct lister s = { .l = l, .split = split, .diags = d };
+	struct vq_folder folder = { .before = "" };
+	struct vq_lister s = { .l = l, .split = split, .folder = &folder, .diags = d };
 	int rc;
 
 	memset(l, 0, sizeof(*l));
 	l->path = vq_arena_strdup(&l->arena, path);
-	l->archive = !is_folder(path);
-	rc = l->archive ? list_archive(&s) : list_folder(&s);
+	rc = list_any(&s, path);
 	if (rc == 0 && l->count == 0)
 		rc = nothing_there(&s);
-	if (rc == 0) {
-		sort_classes(&s);
-		qsort(l->file, (size_t)l->count, sizeof(*l->file), compare_in_class);
-		drop_replaced(l);
-		spread(l);
-	}
+	if (rc == 0)
+		put_in_order(&s);
 	vq_names_free(&s.classes);
 	free(s.here);
+	if (s.inner.path != NULL)
+		vq_folder_close(&s.inner);
+	vq_folder_close(&folder);
 	if (rc < 0)
 		vq_picture_files_free(l);
 	return rc;
@@ -431,20 +374,40 @@ vq_picture_files_list(struct vq_picture_files *l, const char *path, const char *
 bool
 vq_picture_files_has(const char *path, const char *split)
 {
-	struct vq_picture_files l;
+	struct vq_folder f;
 	struct vq_diags unheard = { 0 };
-	bool there = vq_picture_files_list(&l, path, split, &unheard) == 0;
+	const struct vq_layout *layout = NULL;
+	int rc;
 
-	if (there)
-		vq_picture_files_free(&l);
+	if (vq_named_list(path))
+		return strcmp(split, "train") == 0;
+	if (vq_folder_open(&f, path, &unheard) == 0)
+		layout = layout_of(&f, &rc, &unheard);
+
+	bool there = layout != NULL && layout->has(&f, split);
+
+	vq_folder_close(&f);
 	vq_diags_free(&unheard);
 	return there;
+}
+
+char *
+vq_picture_file_path(const struct vq_picture_files *l, const struct vq_picture_file *f)
+{
+	return f->name[0] == '/' ? vq_strdup(f->name) : vq_asprintf("%s/%s", l->path, f->name);
+}
+
+char *
+vq_picture_file_place(const struct vq_picture_files *l, const struct vq_picture_file *f)
+{
+	return f->list < 0 ? vq_strdup("") : vq_asprintf("%s:%lld: ", l->list[f->list], (long long)f->line);
 }
 
 void
 vq_picture_files_free(struct vq_picture_files *l)
 {
 	free(l->file);
+	free(l->row);
 	free(l->class_name);
 	vq_arena_free(&l->arena);
 	memset(l, 0, sizeof(*l));

@@ -1,39 +1,51 @@
 /*
  * picture_files -- the pictures of a split, in a folder or an archive
  *
- * Both hold SPLIT/CLASS/.../FILE; in an archive one folder may stand before SPLIT.
- * Classes are the folder names below all splits, sorted by their bytes, so that a
- * class has the same number in each split.  The files of a class, sorted too, are
- * spread evenly over the split, so that its first n hold all classes in proportion.
+ * In which order, and what their labels are, is a matter of the layout (picture_layout.h):
+ * SPLIT/CLASS/FILE, lists of files, the layouts of published sets.
  */
 #ifndef VQ_DATASETS_PICTURE_FILES_H
 #define VQ_DATASETS_PICTURE_FILES_H
 
 #include "engine/diag.h"
 
+enum { VQ_LABEL_NONE = -1, VQ_LABEL_CLASS = 0, VQ_PICTURE_LISTS = 7 };
+
 struct vq_picture_file {
-	const char *name;		/* SPLIT/CLASS/.../FILE */
+	const char *name;		/* in the folder, or a path of its own (with / before it) */
 	const char *bad;		/* why it cannot be read, known from the list already; or NULL */
-	int label;
+	int label;			/* a class, or a row of vq_picture_files.row */
+	int list;			/* the list that names it, in which line; -1: none */
+	int64_t line;
 	int64_t entry;			/* its number in the archive */
 };
 
 struct vq_picture_files {
-	const char *path;		/* the folder or archive */
+	const char *path;		/* the folder or archive that names are of */
 	bool archive;
 	struct vq_picture_file *file;	/* in the order of samples */
 	int64_t count, cap;
-	const char **class_name;
+	int64_t label_width;		/* of a label that is a vector, or VQ_LABEL_CLASS, VQ_LABEL_NONE */
+	int32_t *row;			/* [, label_width] */
+	const char **class_name;	/* or NULL: classes are numbers */
 	int classes, class_cap;
 	const char *empty;		/* the first class whose folder holds no picture, or NULL */
+	const char *absent;		/* what would have had labels, where there are none */
+	const char *list[VQ_PICTURE_LISTS];	/* paths of the files beside pictures that were read */
+	int lists;
 	struct vq_arena arena;
 };
 
-/* -1 after an error (VQ_DATA): no such split, a class without pictures, a damaged archive. */
+/* path: a folder, an archive or a file that lists pictures.  -1 after an error (VQ_DATA): no such split, a
+ * damaged archive, a list that cannot be understood. */
 int vq_picture_files_list(struct vq_picture_files *l, const char *path, const char *split, struct vq_diags *d);
-/* Whether a folder or archive has such a split. */
+/* Whether a folder, an archive or a list has such a split. */
 bool vq_picture_files_has(const char *path, const char *split);
 void vq_picture_files_free(struct vq_picture_files *l);
+/* The path of a file, for free(). */
+char *vq_picture_file_path(const struct vq_picture_files *l, const struct vq_picture_file *f);
+/* "LIST:LINE: " of a file that a list names, else "", for free(). */
+char *vq_picture_file_place(const struct vq_picture_files *l, const struct vq_picture_file *f);
 /* The folder names that a split may have, NULL-terminated: val is also valid, validation. */
 const char *const *vq_split_names(const char *split);
 

@@ -23,6 +23,8 @@ struct vq_picture_reader {
 	int64_t *order, n, at;		/* indices of files, in the order of reading */
 	struct vq_archive *archive;
 	int64_t entry;			/* of the archive that is read next */
+	uint8_t *again;			/* what the last one held, where the next file is the same */
+	size_t again_size;
 	int failed;
 	struct vq_diags *diags;
 };
@@ -58,16 +60,18 @@ vq_picture_reader_new(const struct vq_picture_files *l, int64_t first, int64_t n
 
 /* A file of a folder; why not, where it cannot be read. */
 static void
-read_file(const char *folder, const char *name, uint8_t **buffer, size_t *cap, size_t *size, char *why)
+read_file(const struct vq_picture_files *l, const struct vq_picture_file *f, uint8_t **buffer, size_t *cap, size_t *size,
+    char *why)
 {
-	char *path = vq_asprintf("%s/%s", folder, name);
+	char *path = vq_picture_file_path(l, f);
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	int reason = errno;
 	struct stat st;
 
 	free(path);
 	errno = 0;
 	if (fd < 0 || fstat(fd, &st) < 0)
-		snprintf(why, VQ_WHY, "%s", strerror(errno));
+		snprintf(why, VQ_WHY, "cannot be read: %s", strerror(fd < 0 ? reason : errno));
 	else if (!S_ISREG(st.st_mode))
 		snprintf(why, VQ_WHY, "is not a regular file");
 	else if (st.st_size > VQ_PICTURE_FILE)
@@ -95,6 +99,15 @@ read_entry(struct vq_picture_reader *r, const struct vq_picture_file *f, uint8_t
 	size_t len, want = strlen(f->name);
 	int rc = 1;
 
+	if (f->entry < r->entry) {
+		if (r->again_size > *cap) {
+			*cap = r->again_size;
+			*buffer = vq_realloc_array(*buffer, *cap, 1);
+		}
+		memcpy(*buffer, r->again, r->again_size);
+		*size = r->again_size;
+		return 0;
+	}
 	while (rc == 1 && r->entry <= f->entry) {
 		rc = vq_archive_next(r->archive, &e);
 		r->entry++;
@@ -109,6 +122,12 @@ read_entry(struct vq_picture_reader *r, const struct vq_picture_file *f, uint8_t
 	if (rc == 0) {
 		snprintf(why, VQ_WHY, "has more than %d MB: too large for a picture", VQ_PICTURE_FILE >> 20);
 		*size = 0;
+	}
+	/* A list may name a file more than once. */
+	if (rc >= 0 && r->at < r->n && r->list->file[r->order[r->at]].entry == f->entry) {
+		r->again = vq_realloc_array(r->again, *size + 1, 1);
+		r->again_size = *size;
+		memcpy(r->again, *buffer, *size);
 	}
 	return rc < 0 ? -1 : 0;
 }
@@ -134,7 +153,7 @@ vq_picture_reader_next(struct vq_picture_reader *r, int64_t *index, uint8_t **bu
 	}
 	pthread_mutex_unlock(&r->lock);
 	if (more && r->archive == NULL && why[0] == '\0')
-		read_file(r->list->path, f->name, buffer, cap, size, why);
+		read_file(r->list, f, buffer, cap, size, why);
 	return more;
 }
 
@@ -144,6 +163,7 @@ vq_picture_reader_end(struct vq_picture_reader *r)
 	int rc = r->failed;
 
 	vq_archive_close(r->archive);
+	free(r->again);
 	pthread_mutex_destroy(&r->lock);
 	free(r->order);
 	free(r);

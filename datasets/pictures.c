@@ -15,7 +15,7 @@
 #include "datasets/archive.h"
 #include "datasets/images.h"
 #include "datasets/picture.h"
-#include "datasets/picture_files.h"
+#include "datasets/picture_layout.h"
 #include "datasets/resize.h"
 #include "engine/threads.h"
 
@@ -34,6 +34,17 @@ struct work {
 };
 
 /* --- sizes ------------------------------------------------------------------- */
+
+/* Which picture, and why it cannot be read. */
+static void
+add_bad(const struct work *k, struct vq_text *to, int64_t index, const char *why, const char *end)
+{
+	const struct vq_picture_file *f = &k->list.file[index];
+	char *place = vq_picture_file_place(&k->list, f);
+
+	vq_text_add(to, "%s%s %s%s", place, f->name, why, end);
+	free(place);
+}
 
 /* reasons: a line for each of the first ones. */
 static void
@@ -67,7 +78,7 @@ find_size(struct work *k)
 		if (why[0] == '\0' && vq_picture_head(decoder, bytes, size, &p, why) == 0)
 			k->h = p.h, k->w = p.w, k->c = p.c;
 		else if (tried++ < BAD_SHOWN)
-			vq_text_add(&bad, "%s %s\n", k->list.file[index].name, why);
+			add_bad(k, &bad, index, why, "\n");
 	}
 	if (vq_picture_reader_end(r) == 0 && k->c == 0)
 		report_none(k, bad.s);
@@ -170,7 +181,7 @@ skipped_note(const struct work *k, int64_t bad)
 	    (long long)bad, (long long)k->n);
 	for (int64_t i = 0; i < k->n && shown < BAD_SHOWN; i++)
 		if (k->bad[i] != NULL)
-			vq_text_add(&t, "%s %s %s", shown++ > 0 ? ";" : ":", k->list.file[k->first + i].name, k->bad[i]);
+			vq_text_add(&t, "%s ", shown++ > 0 ? ";" : ":"), add_bad(k, &t, k->first + i, k->bad[i], "");
 	vq_text_add(&t, "%s", bad > shown ? "; ..." : "");
 	return t.s;
 }
@@ -180,17 +191,34 @@ report_bad(const struct work *k, int64_t bad)
 {
 	struct vq_diag *e = vq_error(k->diags, VQ_DATA, k->spec->at, "%s: %lld of %lld pictures of the split %s cannot be "
 	    "read", k->list.path, (long long)bad, (long long)k->n, k->set->split);
+	struct vq_text line = { 0 };
 	int shown = 0;
 
 	for (int64_t i = 0; i < k->n && shown < BAD_SHOWN; i++)
 		if (k->bad[i] != NULL) {
-			vq_detail(e, NULL, "%s %s", k->list.file[k->first + i].name, k->bad[i]);
+			line.len = 0;
+			add_bad(k, &line, k->first + i, k->bad[i], "");
+			vq_detail(e, NULL, "%s", line.s);
 			shown++;
 		}
+	vq_text_free(&line);
 	if (bad > shown)
 		vq_detail(e, NULL, "and %lld more", (long long)bad - shown);
 	vq_help(e, "bad: skip leaves such pictures out");
 	return -1;
+}
+
+/* The label of file i to the place of sample n. */
+static void
+take_label(const struct work *k, struct vq_raw_images *raw, int64_t n, int64_t i)
+{
+	const struct vq_picture_file *f = &k->list.file[k->first + i];
+	size_t width = (size_t)raw->label_width;
+
+	if (raw->labels != NULL && width > 0)
+		memcpy(raw->labels + (size_t)n * width, k->list.row + (size_t)f->label * width, width * sizeof(*raw->labels));
+	else if (raw->labels != NULL)
+		raw->labels[n] = f->label;
 }
 
 /* Closes the gaps that bad pictures leave, or refuses; labels go into raw. */
@@ -198,19 +226,21 @@ static int
 settle(struct work *k, struct vq_dataset *d, struct vq_raw_images *raw)
 {
 	size_t each = (size_t)(k->h * k->w * k->c);
-	int64_t bad = 0, kept = 0;
+	int64_t bad = 0, kept = 0, width = k->list.label_width;
 
 	for (int64_t i = 0; i < k->n; i++)
 		bad += k->bad[i] != NULL;
 	if (bad > 0 && (k->spec->bad == VQ_BAD_FAIL || bad == k->n))
 		return report_bad(k, bad);
-	raw->labels = vq_alloc_array((size_t)k->n, sizeof(*raw->labels));
+	raw->label_width = width > 0 ? width : 0;
+	if (width != VQ_LABEL_NONE)
+		raw->labels = vq_alloc_array((size_t)k->n, (size_t)(width > 0 ? width : 1) * sizeof(*raw->labels));
 	for (int64_t i = 0; i < k->n; i++) {
 		if (k->bad[i] != NULL)
 			continue;
 		if (kept < i)
 			memcpy(k->pixels + (size_t)kept * each, k->pixels + (size_t)i * each, each);
-		raw->labels[kept++] = k->list.file[k->first + i].label;
+		take_label(k, raw, kept++, i);
 	}
 	if (bad > 0)
 		d->note = skipped_note(k, bad);
@@ -228,6 +258,8 @@ copy_names(const struct vq_picture_files *l)
 	const char **name;
 	char *to;
 
+	if (l->class_name == NULL || l->classes == 0)
+		return NULL;
 	for (int i = 0; i < l->classes; i++)
 		size += strlen(l->class_name[i]) + 1;
 	name = vq_alloc(size);
@@ -251,7 +283,9 @@ load(struct work *k, struct vq_dataset *d, struct vq_raw_images *raw)
 	raw->h = k->h;
 	raw->w = k->w;
 	raw->c = k->c;
-	raw->classes = k->list.classes;
+	raw->classes = k->list.label_width == VQ_LABEL_CLASS ? k->list.classes : 0;
+	if (k->list.label_width == VQ_LABEL_NONE && k->list.absent != NULL)
+		d->absent = vq_strdup(k->list.absent);
 	raw->class_name = copy_names(&k->list);
 	return 0;
 }
@@ -291,8 +325,8 @@ add_input(struct vq_dataset *d, int64_t *cap, char *path)
 }
 
 /*
- * What a change of would change the set: the files, the folders that they are in, and those
- * of the other splits, whose classes count.  A class without a picture is in no path, so such
+ * What a change of would change the set: the files, the folders that they are in, those
+ * of the other splits, whose classes count, and lists.  A class without a picture is in no path, so such
  * a set has no inputs and is not kept.
  */
 static void
@@ -305,6 +339,8 @@ note_inputs(struct vq_dataset *d, const struct vq_picture_files *l)
 	if (l->empty != NULL)
 		return;
 	add_input(d, &cap, vq_strdup(l->path));
+	for (int i = 0; i < l->lists; i++)
+		add_input(d, &cap, vq_strdup(l->list[i]));
 	for (const char *const *s = splits; *s != NULL; s++) {
 		char *folder = split_folder(l->path, *s);
 
@@ -312,18 +348,29 @@ note_inputs(struct vq_dataset *d, const struct vq_picture_files *l)
 			add_input(d, &cap, folder);
 	}
 	for (int64_t i = 0; i < l->count; i++) {
-		const char *name = l->file[i].name, *slash = name;
+		char *path = vq_picture_file_path(l, &l->file[i]);
+		const char *slash = path + (l->file[i].name[0] == '/' ? 0 : strlen(l->path));
 
-		add_input(d, &cap, vq_asprintf("%s/%s", l->path, name));
+		add_input(d, &cap, path);
 		while ((slash = strchr(slash + 1, '/')) != NULL) {
-			const char *folder = vq_arena_strndup(&a, name, (size_t)(slash - name));
+			const char *folder = vq_arena_strndup(&a, path, (size_t)(slash - path));
 
 			if (vq_names_put(&seen, folder, 0))
-				add_input(d, &cap, vq_asprintf("%s/%s", l->path, folder));
+				add_input(d, &cap, vq_strdup(folder));
 		}
 	}
 	vq_names_free(&seen);
 	vq_arena_free(&a);
+}
+
+/* An archive, and the lists that lie beside it. */
+static void
+note_files(struct vq_dataset *d, const struct vq_picture_files *l)
+{
+	for (int i = 0; i < l->lists; i++)
+		if (access(l->list[i], F_OK) == 0)
+			d->file[d->files++] = vq_strdup(l->list[i]);
+	d->file[d->files++] = vq_strdup(l->path);
 }
 
 int
@@ -338,7 +385,7 @@ vq_pictures_open(struct vq_dataset *d, const struct vq_data_spec *spec, const ch
 		return -1;
 	rc = load(&k, d, &raw);
 	if (k.list.archive)
-		d->file[d->files++] = vq_strdup(path);
+		note_files(d, &k.list);
 	else
 		note_inputs(d, &k.list);
 	for (int64_t i = 0; k.bad != NULL && i < k.n; i++)
@@ -346,22 +393,22 @@ vq_pictures_open(struct vq_dataset *d, const struct vq_data_spec *spec, const ch
 	free(k.bad);
 	free(k.pixels);
 	vq_picture_files_free(&k.list);
+	if (rc < 0) {
+		free(raw.labels);
+		return -1;
+	}
 	/* Only the part was read, in the size and the channels that are wanted. */
 	whole.skip = whole.limit = 0;
-	return rc < 0 ? -1 : vq_images_open(d, &whole, &raw, diags);
+	return vq_images_open(d, &whole, &raw, diags);
 }
 
 /* What is in an archive is seen when it is opened. */
 const char *
 vq_pictures_missing(const char *path, const char *split)
 {
-	char *folder;
-
-	if (!is_folder(path))
-		return vq_archive_named(path) && access(path, F_OK) == 0 ? NULL : "a folder or archive of pictures";
-	folder = split_folder(path, split);
-	free(folder);
-	return folder != NULL ? NULL : vq_split_names(split)[0];
+	if (!is_folder(path) && (vq_archive_named(path) || vq_named_list(path)))
+		return access(path, F_OK) == 0 ? NULL : "a folder, an archive or a list of pictures";
+	return is_folder(path) && vq_picture_files_has(path, split) ? NULL : vq_split_names(split)[0];
 }
 
 bool
@@ -374,9 +421,12 @@ vq_pictures_there(const char *path)
 extern const struct vq_source_kind vq_source_pictures;
 
 const struct vq_source_kind vq_source_pictures = {
-	.name    = "a folder or archive of pictures",
-	.doc     = "JPEG and PNG files of one's own, in a folder for each class",
-	.layout  = "train/CLASS/FILE, test/CLASS/FILE and val/CLASS/FILE: JPEG or PNG; or a .tar, .tar.gz, .zip of such",
+	.name    = "a folder, an archive or a list of pictures",
+	.doc     = "JPEG and PNG files of one's own",
+	.layout  = "SPLIT/CLASS/FILE or SPLIT/FILE, where SPLIT is train, test or val; CLASS/FILE, or pictures alone; train.txt, "
+	    "test.txt and val.txt (or .csv), a line for each picture: its path and, where there is one, its label; the folders of "
+	    "CelebA, Tiny ImageNet, DTD, Oxford's flowers and Places365 as their authors made them; a .tar, .tar.gz or .zip of such; "
+	    "or the path of a list",
 	.splits  = splits,
 	.knows   = vq_pictures_there,
 	.missing = vq_pictures_missing,

@@ -10,7 +10,7 @@
 int vq_pictures_open(struct vq_dataset *d, const struct vq_data_spec *spec, const char *path,
     struct vq_diags *diags);
 const char *vq_pictures_missing(const char *path, const char *split);
-/* Whether a path looks like that: an archive by its name, or a folder with that of a split. */
+/* Whether a path looks like that: an archive or list by its name, or a folder that some layout fits. */
 bool vq_pictures_there(const char *path);
 
 #endif

@@ -34,12 +34,12 @@ add_file(EVP_MD_CTX *md, const char *path, struct vq_diags *d)
 }
 
 static EVP_MD_CTX *
-begin(void)
+begin(const EVP_MD *how)
 {
 	EVP_MD_CTX *md = EVP_MD_CTX_new();
 
-	if (md == NULL || EVP_DigestInit_ex(md, EVP_sha256(), NULL) != 1)
-		vq_bug("libcrypto has no SHA-256");
+	if (md == NULL || EVP_DigestInit_ex(md, how, NULL) != 1)
+		vq_bug("libcrypto refuses to begin a sum");
 	return md;
 }
 
@@ -49,8 +49,8 @@ end(EVP_MD_CTX *md, char hex[65])
 	unsigned char sum[EVP_MAX_MD_SIZE];
 	unsigned int len = 0;
 
-	if (EVP_DigestFinal_ex(md, sum, &len) != 1 || len != 32)
-		vq_bug("libcrypto's SHA-256 has no 32 bytes");
+	if (EVP_DigestFinal_ex(md, sum, &len) != 1 || len > 32)
+		vq_bug("libcrypto's sum has more than 32 bytes");
 	EVP_MD_CTX_free(md);
 	for (unsigned int i = 0; i < len; i++)
 		snprintf(hex + 2 * i, 3, "%02x", sum[i]);
@@ -59,7 +59,7 @@ end(EVP_MD_CTX *md, char hex[65])
 int
 vq_sha256_files(char *const *path, int n, char hex[65], struct vq_diags *d)
 {
-	EVP_MD_CTX *md = begin();
+	EVP_MD_CTX *md = begin(EVP_sha256());
 	int rc = 0;
 
 	for (int i = 0; i < n && rc == 0; i++)
@@ -70,10 +70,20 @@ vq_sha256_files(char *const *path, int n, char hex[65], struct vq_diags *d)
 	return rc;
 }
 
+int
+vq_md5_file(const char *path, char hex[65], struct vq_diags *d)
+{
+	EVP_MD_CTX *md = begin(EVP_md5());
+	int rc = add_file(md, path, d);
+
+	end(md, hex);
+	return rc;
+}
+
 void
 vq_sha256_bytes(const struct vq_bytes *piece, int n, char hex[65])
 {
-	EVP_MD_CTX *md = begin();
+	EVP_MD_CTX *md = begin(EVP_sha256());
 
 	for (int i = 0; i < n; i++)
 		if (piece[i].n > 0 && EVP_DigestUpdate(md, piece[i].p, piece[i].n) != 1)

@@ -33,17 +33,24 @@ download_bytes(const struct vq_source_kind *k)
 static const char *
 place_state(const struct vq_source_kind *k, const char *place, struct vq_arena *a)
 {
-	const char *train, *test;
+	const char *const *split = vq_source_splits(k);
+	const char *first = NULL, *lacks = NULL;
+	int found = 0;
 
 	if (access(place, F_OK) < 0)
 		return "no such folder";
-	train = k->missing(place, "train");
-	test = k->missing(place, "test");
-	if (train == NULL && test == NULL)
-		return "found";
-	if (train == NULL || test == NULL)
-		return vq_arena_printf(a, "found, without %s", train != NULL ? train : test);
-	return vq_arena_printf(a, "%s is missing", train);
+	for (; *split != NULL; split++) {
+		const char *missing = k->missing(place, *split);
+
+		found += missing == NULL;
+		if (missing != NULL && first == NULL)
+			first = missing;
+		if (missing != NULL)
+			lacks = lacks == NULL ? *split : vq_arena_printf(a, "%s and %s", lacks, *split);
+	}
+	if (found == 0)
+		return vq_arena_printf(a, "%s is missing", first);
+	return lacks == NULL ? "found" : vq_arena_printf(a, "found, without %s", lacks);
 }
 
 static json_t *
@@ -55,6 +62,7 @@ source_json(const struct vq_source_kind *k, struct vq_arena *a)
 	json_object_set_new(o, "name", json_string(k->name));
 	json_object_set_new(o, "doc", json_string(k->doc));
 	json_object_set_new(o, "files", json_string(k->layout));
+	json_object_set_new(o, "from", k->from != NULL ? json_string(k->from) : json_null());
 	json_object_set_new(o, "found", k->folder == NULL ? json_string("built in") :
 	    found != NULL ? vq_json_text(found) : json_null());
 	for (const char *const *p = vq_data_places(k, a); *p != NULL; p++)
@@ -75,6 +83,11 @@ source_text(const struct vq_source_kind *k, bool color, struct vq_arena *a, stru
 	vq_text_add(out, "  %-10s ", "files");
 	vq_wrap(out, k->layout, 13, 100);
 	vq_text_add(out, "\n");
+	if (k->from != NULL) {
+		vq_text_add(out, "  %-10s ", "from");
+		vq_wrap(out, k->from, 13, 100);
+		vq_text_add(out, "\n");
+	}
 	for (const char *const *p = vq_data_places(k, a); *p != NULL; p++, head = "") {
 		const char *state = place_state(k, *p, a);
 		bool found = strncmp(state, "found", 5) == 0;
