@@ -10,7 +10,7 @@
 #include "engine/plan.h"
 
 /* The passes in order; plan follows and is not a rewriting. */
-static const char *const names[] = { "expand", "lower", "simplify", "recompute", "fuse", "plan", NULL };
+static const char *const names[] = { "expand", "lower", "simplify", "recompute", "precision", "fuse", "plan", NULL };
 
 const char *const *
 vq_pass_names(void)
@@ -65,6 +65,9 @@ vq_compile(struct vq_graph *g, const struct vq_compile *how, struct vq_diags *d)
 	after(&s, g, "simplify");
 	g = vq_pass_recompute(g);
 	after(&s, g, "recompute");
+	if (how->bf16)
+		g = vq_pass_precision(g);
+	after(&s, g, "precision");
 	if (!how->no_fuse && !how->reference) {
 		g = vq_pass_fuse(g);
 		after(&s, g, "fuse");

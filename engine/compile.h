@@ -12,6 +12,7 @@
 struct vq_compile {
 	bool no_fuse;
 	bool reference;			/* run every op's ref */
+	bool bf16;			/* products round their operands to bf16, see precision.c */
 	int threads;			/* 0: vq_threads() */
 	const char *dump_pass;		/* the IR after this pass goes to dump as text, or NULL */
 	struct vq_text *dump;

@@ -391,10 +391,16 @@ map_inputs(const struct vq_rewrite *r, const struct vq_node *n, vq_id in[VQ_MAX_
 void
 vq_rewrite_copy(struct vq_rewrite *r, int node)
 {
+	vq_rewrite_copy_as(r, node, r->from->node[node].params);
+}
+
+void
+vq_rewrite_copy_as(struct vq_rewrite *r, int node, const void *params)
+{
 	const struct vq_node *n = &r->from->node[node];
 	vq_id in[VQ_MAX_IN];
 	int nin = map_inputs(r, n, in);
-	vq_id out = vq_graph_add_epilogue(r->to, n->op, n->params, in, nin, n->epilogue);
+	vq_id out = vq_graph_add_epilogue(r->to, n->op, params, in, nin, n->epilogue);
 
 	vq_assert(out != VQ_NONE);
 	vq_graph_set_key(r->to, out, n->key);

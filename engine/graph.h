@@ -165,6 +165,7 @@ struct vq_rewrite {
 typedef void vq_rewrite_fn(struct vq_rewrite *r, int node);
 struct vq_graph *vq_graph_rewrite(const struct vq_graph *from, vq_rewrite_fn *each, void *arg);
 void vq_rewrite_copy(struct vq_rewrite *r, int node);
+void vq_rewrite_copy_as(struct vq_rewrite *r, int node, const void *params);	/* with other parameters */
 
 /* How many nodes, stores and outputs read each value; the array is the caller's. */
 int *vq_graph_uses(const struct vq_graph *g);

@@ -16,6 +16,8 @@ struct vq_graph *vq_pass_lower(struct vq_graph *g, bool all);
 struct vq_graph *vq_pass_simplify(struct vq_graph *g);
 /* What steps with `recompute` computed is computed again for gradients. */
 struct vq_graph *vq_pass_recompute(struct vq_graph *g);
+/* Products whose precision is auto become those of bf16. */
+struct vq_graph *vq_pass_precision(struct vq_graph *g);
 /* Elementwise chains into single walks over memory, and into the epilogues of
  * the products and convolutions that feed them. */
 struct vq_graph *vq_pass_fuse(struct vq_graph *g);

@@ -361,6 +361,49 @@ load_run(struct running *s)
 	return vq_run_rewind(s->run, names, n, s->first, strtoll(step, NULL, 10), s->d);
 }
 
+/* What env.json tells: the precision of the training stages. */
+static int
+tell_precision(struct running *s)
+{
+	struct vq_text t = { 0 };
+	bool f32 = false, bf16 = false;
+
+	for (int i = 0; i < vq_model_stages(s->model); i++)
+		if (s->stage[i].kind == VQ_STAGE_TRAIN)
+			*(s->stage[i].train.bf16 ? &bf16 : &f32) = true;
+	for (int i = 0; f32 && bf16 && i < vq_model_stages(s->model); i++)
+		if (s->stage[i].kind == VQ_STAGE_TRAIN)
+			vq_text_add(&t, "%s%s %s", t.len ? ", " : "", vq_model_stage_name(s->model, i),
+			    s->stage[i].train.bf16 ? "bf16" : "f32");
+	int error = vq_run_env(s->run, "precision", t.len ? t.s : bf16 ? "bf16" : "f32", s->d);
+	vq_text_free(&t);
+	return error;
+}
+
+/* The model with what is set.  --precision is a key of every training stage, so that the run's files
+ * remember it; what is set by its path comes after it. */
+static struct vq_model *
+load_model(struct running *s, const char *path)
+{
+	const struct vq_run_options *o = s->o;
+	struct vq_model *m = vq_model_load(path, o->set, o->nset, s->d);
+
+	if (m == NULL || o->precision == NULL)
+		return m;
+	int n = vq_model_stages(m), set = 0;
+	struct vq_override *all = vq_alloc_array((size_t)(n + o->nset) + 1, sizeof(*all));
+	for (int i = 0; i < n; i++)
+		if (vq_stage_kind(m, i, s->d) == VQ_STAGE_TRAIN)
+			all[set++].text = vq_arena_printf(&s->vars.arena, "stages.%s.precision=%s",
+			    vq_model_stage_name(m, i), o->precision);
+	for (int i = 0; i < o->nset; i++)
+		all[set++] = o->set[i];
+	vq_model_free(m);
+	m = vq_diags_status(s->d) == VQ_OK ? vq_model_load(path, all, set, s->d) : NULL;
+	free(all);
+	return m;
+}
+
 /* A run is resumed with its own resolved configuration; overrides given now still
  * apply (more epochs, another batch of logging). */
 static int
@@ -372,7 +415,7 @@ open_resumed(struct running *s)
 	if (s->run == NULL)
 		return -1;
 	char *path = vq_run_path(s->run, "resolved.yaml");
-	s->model = vq_model_load(path, o->set, o->nset, s->d);
+	s->model = load_model(s, path);
 	free(path);
 	return s->model ? 0 : -1;
 }
@@ -452,7 +495,7 @@ prepare(struct running *s, bool *stop)
 	if (o->resume) {
 		if (open_resumed(s) < 0)
 			return (int)vq_diags_status(s->d);
-	} else if ((s->model = vq_model_load(o->file, o->set, o->nset, s->d)) == NULL) {
+	} else if ((s->model = load_model(s, o->file)) == NULL) {
 		return (int)vq_diags_status(s->d);
 	}
 	int n = vq_model_stages(s->model);
@@ -472,7 +515,7 @@ prepare(struct running *s, bool *stop)
 		return (int)vq_diags_status(s->d);
 	if (!o->resume)
 		s->run = create_run(o, s->model, bytes_of_vars(&s->vars), s->seed, s->d);
-	if (s->run == NULL || (o->resume && vq_run_state(s->run, "running", s->d) < 0))
+	if (s->run == NULL || (o->resume && vq_run_state(s->run, "running", s->d) < 0) || tell_precision(s) < 0)
 		return (int)vq_diags_status(s->d);
 	return 0;
 }

@@ -207,7 +207,7 @@ make_run(const struct vq_run_options *o, const struct vq_base *b, const char *re
 	own.file = b->path;
 	own.set = b->set;
 	own.nset = b->nset;
-	own.name = own.stage = own.init_from = NULL;
+	own.name = own.stage = own.init_from = own.precision = NULL;
 	own.resume = resume != NULL;
 	own.resume_from = resume;
 	if (resume) {		/* its own file has what was set */

@@ -28,6 +28,7 @@ struct vq_run_options {
 	const char *stage;		/* only this stage */
 	bool has_seed;
 	uint64_t seed;
+	const char *precision;		/* of every training stage: "f32", "bf16", or NULL: as the file says */
 	int64_t max_steps;		/* per training stage, 0: no limit */
 	double max_seconds;		/* of the whole run, 0: no limit */
 	int threads;			/* 0: choose */
@@ -66,6 +67,7 @@ struct vq_train {
 	const char *name;		/* of the stage */
 	struct vq_range at;
 	const char *graph;
+	bool bf16;			/* products of the training step; everything else is f32 */
 	struct vq_update update[VQ_MAX_UPDATES];
 	int updates;
 	struct vq_data_spec data;

@@ -51,7 +51,7 @@ vq_trainer_attach(struct vq_trainer *s, struct vq_plan *p, bool average)
 struct vq_plan *
 vq_trainer_plan(struct vq_trainer *s, unsigned active, bool apply)
 {
-	struct vq_compile how = { .threads = s->r->o->threads };
+	struct vq_compile how = { .threads = s->r->o->threads, .bf16 = s->t->bf16 };
 
 	for (int i = 0; i < s->variants; i++)
 		if (s->variant[i].active == active && s->variant[i].apply == apply)

@@ -13,7 +13,10 @@ struct keys {
 	const char *graph;
 	int64_t epochs, steps, log_every, keep_every, seed;
 	double average;
+	int precision;
 };
+
+static const char *const precisions[] = { "f32", "bf16", NULL };
 
 static const struct vq_param train_params[] = {
 	VQ_STRING(struct keys, graph, NULL, "the graph to train"),
@@ -22,6 +25,7 @@ static const struct vq_param train_params[] = {
 	VQ_INT(struct keys, log_every, "50", 1, 1e9, "steps between rows of metrics.jsonl"),
 	VQ_INT(struct keys, keep_every, "0", 0, 1e12, "steps between checkpoints that are kept"),
 	VQ_REAL(struct keys, average, "0", 0, 0.999999, "decay of the moving average of the weights"),
+	VQ_ENUM(struct keys, precision, "f32", precisions, "of the operands of matrix products and convolutions in a training step"),
 	VQ_INT(struct keys, seed, "1", 0, 9e15, "of everything random"),
 	VQ_PARAMS_END
 };
@@ -538,6 +542,7 @@ vq_train_read(const struct vq_model *m, int i, struct vq_train *t, struct vq_dia
 	t->keep_every = k.keep_every;
 	t->average = k.average;
 	t->seed = k.seed;
+	t->bf16 = k.precision == 1;
 	if (error == 0 && (k.epochs > 0) == (k.steps > 0)) {
 		vq_error(d, VQ_CONFIG, &stage->at, "say how long to train: either epochs or steps");
 		error = -1;

@@ -96,22 +96,98 @@ START_TEST(packing)
 }
 END_TEST
 
+/* --- words of bf16 --------------------------------------------------------- */
+
+static float
+rounded(float x)
+{
+	return vq_bf16_to_f32(vq_f32_to_bf16(x));
+}
+
+/* Number i of a word of u. */
+static float
+of_word(const struct vq_gemm_micro *u, const float *word, int i)
+{
+	uint32_t bits;
+
+	memcpy(&bits, word, sizeof(bits));
+	return u->per == 1 ? *word : vq_bf16_to_f32((uint16_t)(bits >> 16 * i));
+}
+
+/* Rows and panels hold the nearest bf16 of what they are given, and zeros after it. */
+START_TEST(words)
+{
+	const struct vq_kernels *isa = vq_kernels_of(_i);
+	int64_t ks[] = { 1, 7, 8, 16, 31, 32, 37, 64, 75 }, ns[] = { 1, 5, 8, 16, 31, 32, 50 };
+
+	for (size_t at = 0; isa && at < VQ_COUNT(ks) * VQ_COUNT(ns); at++) {
+		const struct vq_gemm_micro *u = isa->gemm_bf16;
+		int64_t k = ks[at / VQ_COUNT(ns)], n = ns[at % VQ_COUNT(ns)], wide = (n + u->nr - 1) / u->nr * u->nr;
+		int64_t len = vq_gemm_words(u, k), depth = len + 2;
+		float *b = numbers(k * n, at), *t = numbers(k * n, 0), *p = numbers(depth * wide, 9);
+		float *q = numbers(depth * wide, 9), *row = numbers(len + 1, 0);
+
+		b[at % (size_t)(k * n)] = INFINITY;
+		for (int64_t i = 0; i < k * n; i++)
+			t[i % n * k + i / n] = b[i];
+		vq_gemm_pack(u, p, depth, 1, b, n, false, k, n);
+		vq_gemm_pack(u, q, depth, 1, t, k, true, k, n);
+		ck_assert_mem_eq(p, q, (size_t)(depth * wide) * sizeof(*p));
+		for (int64_t i = 0; i < len * u->per * wide; i++) {
+			int64_t x = i / wide, j = i % wide, panel = j / u->nr;
+			float want = x < k && j < n ? rounded(b[x * n + j]) : 0;
+			const float *word = p + panel * depth * u->nr + (x / u->per + 1) * u->nr + j % u->nr;
+			ck_assert(of_word(u, word, (int)(x % u->per)) == want);
+		}
+		row[len] = 5;
+		vq_gemm_row(u, row, t, k);
+		for (int64_t x = 0; x < len * u->per; x++)
+			ck_assert(of_word(u, row + x / u->per, (int)(x % u->per)) == (x < k ? rounded(t[x]) : 0));
+		ck_assert(row[len] == 5);
+		float *zip = numbers(n + 1, 0);
+		zip[n] = 5;
+		for (int two = 0; two < 2; two++) {
+			vq_gemm_zip(u, zip, b, two && k > 1 ? b + n : NULL, n);
+			vq_gemm_pack_zipped(u, p, depth, 1, b, two && k > 1 ? b + n : NULL, n, 1, n);
+			for (int64_t j = 0; j < n * u->per; j++) {
+				float want = j % u->per == 0 ? rounded(b[j / u->per]) : two && k > 1 ? rounded(b[n + j / u->per]) : 0;
+				int64_t x = j / u->per;
+				ck_assert(of_word(u, zip + x, (int)(j % u->per)) == want);
+				ck_assert(of_word(u, p + x / u->nr * depth * u->nr + u->nr + x % u->nr, (int)(j % u->per)) == want);
+			}
+		}
+		ck_assert(zip[n] == 5);
+		free(zip);
+		free(row);
+		free(b);
+		free(t);
+		free(p);
+		free(q);
+	}
+}
+END_TEST
+
 /* --- products ------------------------------------------------------------ */
 
 static void
-check_product(int m, int n, int k, bool ta, bool tb)
+check_product(int m, int n, int k, bool ta, bool tb, bool bf16)
 {
 	struct vq_type type[2] = { ta ? f32(2, k, m) : f32(2, m, k), tb ? f32(2, n, k) : f32(2, k, n) };
 	float *a = numbers((int64_t)m * k, 1), *b = numbers((int64_t)k * n, 77), *want = numbers((int64_t)m * n, 0);
 	char params[64];
 	void *out[VQ_MAX_OUT], *more[VQ_MAX_OUT];
 
-	snprintf(params, sizeof(params), "transpose_a=%s transpose_b=%s", ta ? "true" : "false", tb ? "true" : "false");
+	snprintf(params, sizeof(params), "transpose_a=%s transpose_b=%s precision=%s", ta ? "true" : "false",
+	    tb ? "true" : "false", bf16 ? "bf16" : "auto");
 	now.threads = 1;
 	call("matmul", params, 2, type, (void *[]){ a, b }, out);
 	now.threads = 3;
 	call("matmul", params, 2, type, (void *[]){ a, b }, more);
 	ck_assert_mem_eq(out[0], more[0], (size_t)m * (size_t)n * sizeof(float));
+	for (int64_t i = 0; bf16 && i < (int64_t)m * k; i++)
+		a[i] = rounded(a[i]);
+	for (int64_t i = 0; bf16 && i < (int64_t)k * n; i++)
+		b[i] = rounded(b[i]);
 	cblas_sgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, m, n, k, 1,
 	    a, ta ? m : k, b, tb ? k : n, 0, want, n);
 	for (int i = 0; i < m * n; i++)
@@ -132,8 +208,8 @@ START_TEST(products)
 		{ 193, 47, 65 }, { 24, 64, 2100 }, { 200, 200, 385 }, { 400, 31, 1030 }, { 97, 1100, 70 },
 		{ 5, 5, 9000 } };
 
-	for (int t = 0; t < 4; t++)
-		check_product(size[_i][0], size[_i][1], size[_i][2], t & 1, t & 2);
+	for (int t = 0; t < 8; t++)
+		check_product(size[_i][0], size[_i][1], size[_i][2], t & 1, t & 2, t & 4);
 }
 END_TEST
 
@@ -145,20 +221,22 @@ START_TEST(rows_apart)
 		{ 2100, 65 }, { 5000, 40 } };
 	static const int rows[] = { 1, 2, 7, 8, 9, 16, 17, 24, 49, 97, 200 };
 	enum { MOST = 200 };
-	int k = size[_i / 2][0], n = size[_i / 2][1];
+	int k = size[_i / 4][0], n = size[_i / 4][1];
 	bool tb = _i % 2;
+	char params[64];
 	float *a = numbers((int64_t)MOST * k, 5), *b = numbers((int64_t)k * n, 6);
 	float *first = NULL;
 
+	snprintf(params, sizeof(params), "transpose_b=%s precision=%s", tb ? "true" : "false", _i % 4 < 2 ? "f32" : "bf16");
 	for (size_t r = VQ_COUNT(rows); r-- > 0; ) {
 		void *out[VQ_MAX_OUT];
 		struct vq_type type[] = { f32(3, rows[r], 1, k), tb ? f32(2, n, k) : f32(2, k, n) };
 		now.threads = 1 + (int)r % 3;
-		call("matmul", tb ? "transpose_b=true" : "", 2, type, (void *[]){ a, b }, out);
+		call("matmul", params, 2, type, (void *[]){ a, b }, out);
 		if (first == NULL)
 			first = out[0];
 		ck_assert_msg(memcmp(out[0], first, (size_t)(rows[r] * n) * sizeof(float)) == 0,
-		    "%d rows of %d by %d%s", rows[r], k, n, tb ? ", transposed" : "");
+		    "%d rows of %d by %d, %s", rows[r], k, n, params);
 		if (first != out[0])
 			release(out, 1);
 	}
@@ -175,6 +253,7 @@ START_TEST(roof)
 	int before = omp_get_max_threads();
 
 	ck_assert(vq_gemm_roof(1) > 0.01);
+	ck_assert(vq_gemm_roof_bf16(1) > 0.01);
 	ck_assert_int_eq(omp_get_max_threads(), before);
 }
 END_TEST
@@ -210,11 +289,11 @@ geometry(int i, char params[200], char rest[80])
 	return v;
 }
 
-/* The three ops and their references on one geometry. */
+/* The three ops and their references on one geometry, from numbers that bf16 holds. */
 START_TEST(convolutions)
 {
-	char params[200], size[80], text[300];
-	struct vq_conv v = geometry(_i, params, size);
+	char params[200], size[80], text[320];
+	struct vq_conv v = geometry(_i / 2, params, size);
 	struct vq_type x = f32(4, (int)v.n, (int)v.y.in, (int)v.x.in, (int)v.ci);
 	struct vq_type w = f32(4, (int)v.y.taps, (int)v.x.taps, (int)(v.ci / v.groups), (int)v.co);
 	struct vq_type y = f32(4, (int)v.n, (int)v.y.out, (int)v.x.out, (int)v.co);
@@ -225,13 +304,16 @@ START_TEST(convolutions)
 
 	for (int i = 0; i < 3; i++)
 		data[i] = numbers(vq_shape_count(&type[i]->shape), (uint64_t)i * 1000);
+	for (int i = 0; i < 3; i++)
+		for (int64_t e = 0; e < vq_shape_count(&type[i]->shape); e++)
+			data[i][e] = rounded(data[i][e]);
 	/* <y, conv(x, w)>, summed up from each of the three sides. */
 	double form[3] = { 0 };
 	for (int i = 0; i < 3; i++) {
 		void *out[VQ_MAX_OUT];
-		snprintf(text, sizeof(text), "%s%s", params, i == 1 ? size : "");
+		snprintf(text, sizeof(text), "precision=%s %s%s", _i % 2 ? "bf16" : "f32", params, i == 1 ? size : "");
 		if (i == 2)
-			snprintf(text, sizeof(text), "%s kh=%d kw=%d", params, (int)v.y.taps, (int)v.x.taps);
+			snprintf(text, sizeof(text), "precision=%s %s kh=%d kw=%d", _i % 2 ? "bf16" : "f32", params, (int)v.y.taps, (int)v.x.taps);
 		call(ops[i].op, text, 2, (struct vq_type[]){ *type[ops[i].in[0]], *type[ops[i].in[1]] },
 		    (void *[]){ data[ops[i].in[0]], data[ops[i].in[1]] }, out);
 		int64_t count = vq_shape_count(&type[ops[i].out]->shape);
@@ -255,10 +337,11 @@ main(void)
 
 	tcase_add_loop_test(tile, tiles, 0, VQ_ISAS);
 	tcase_add_loop_test(tile, packing, 0, VQ_ISAS);
+	tcase_add_loop_test(tile, words, 0, VQ_ISAS);
 	tcase_add_loop_test(product, products, 0, 11);
-	tcase_add_loop_test(product, rows_apart, 0, 16);
+	tcase_add_loop_test(product, rows_apart, 0, 32);
 	tcase_add_test(product, roof);
-	tcase_add_loop_test(conv, convolutions, 0, 70);
+	tcase_add_loop_test(conv, convolutions, 0, 140);
 	tcase_set_timeout(product, 60);
 	suite_add_tcase(suite, tile);
 	suite_add_tcase(suite, product);

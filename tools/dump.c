@@ -19,6 +19,7 @@ struct options {
 	bool expand, grad, plan, origins, hash, train, nodes;
 	int64_t batch;
 	struct vq_strings size;
+	int precision;
 };
 
 struct dumper {
@@ -29,6 +30,7 @@ struct dumper {
 	json_t *list;
 	json_t *stage;		/* of --stage, as JSON */
 	bool position;		/* --stage: it draws samples */
+	bool bf16;		/* products of the stage, or as --precision says */
 };
 
 /* --- making the graph ------------------------------------------------------ */
@@ -120,6 +122,7 @@ expand_stage(struct dumper *u, const char *name, int64_t *batch)
 		*batch = u->o->batch ? u->o->batch : t.data.batch;
 		json_decref(u->stage);
 		u->stage = vq_dump_stage_json(&t);
+		u->bf16 = vq_cli_given(u->c, "precision") ? u->o->precision == VQ_TOOL_BF16 : t.bf16;
 		g = vq_train_graph(u->m, &t, *batch, vq_active_all(&t), true, &u->c->d);
 	}
 	vq_train_free(&t);
@@ -151,7 +154,7 @@ check_pass(struct dumper *u, const char *pass)
 static void
 dump_compiled(struct dumper *u, struct vq_graph *g)
 {
-	struct vq_compile how = { .dump_pass = u->o->pass, .dump = &u->out };
+	struct vq_compile how = { .dump_pass = u->o->pass, .dump = &u->out, .bf16 = u->bf16 };
 	struct vq_plan *p = vq_compile(g, &how, &u->c->d);
 
 	if (p && u->o->plan) {
@@ -168,7 +171,7 @@ dump_formatted(struct dumper *u, struct vq_graph *g, const char *name, int64_t b
 	bool wants_plan = o->format == TABLE || o->format == JSON;
 	int64_t again;
 	struct vq_graph *twin = wants_plan ? make(u, name, &again) : NULL;
-	struct vq_compile how = { 0 };
+	struct vq_compile how = { .bf16 = u->bf16 };
 	struct vq_dump d = { .g = g, .name = name, .batch = batch, .stage = u->stage, .all_nodes = o->nodes,
 	    .mode = u->position ? "position" : o->stage ? "step" : o->grad ? "gradient" : o->train ? "train" : "eval",
 	    .color = u->c->color_out && !o->out, .plan = twin ? vq_compile(twin, &how, &u->c->d) : NULL };
@@ -277,6 +280,8 @@ run(struct vq_cli *c, void *options)
 {
 	struct dumper u = { .c = c, .o = options };
 
+	u.bf16 = u.o->precision == VQ_TOOL_BF16;
+
 	if (check_options(&u) < 0)
 		return VQ_USAGE;
 	if (u.o->hash) {
@@ -323,7 +328,9 @@ static const struct vq_opt opts[] = {
 	{ "expand", 'e', AT(VQ_O_FLAG, expand), .also = expand_also,
 	    .doc = "the file flattened, with every default: itself a model file" },
 	{ "pass", 0, AT(VQ_O_STRING, pass), "NAME",
-	    .doc = "the IR after this pass: expand, lower, simplify, fuse, plan" },
+	    .doc = "the IR after this pass: expand, lower, simplify, recompute, precision, fuse, plan" },
+	{ "precision", 0, AT(VQ_O_ENUM, precision), "P", .choices = vq_precisions,
+	    .doc = "of products and convolutions in what --pass and --plan show: f32, bf16 (default: the stage's)" },
 	{ "plan", 0, AT(VQ_O_FLAG, plan), .doc = "the arena: who lives where, when" },
 	{ "origins", 0, AT(VQ_O_FLAG, origins), .doc = "where in the files each value comes from" },
 	{ "hash", 0, AT(VQ_O_FLAG, hash), .doc = "one hash over all training state of a run or checkpoint" },

@@ -134,6 +134,7 @@ vq_dump_stage_json(const struct vq_train *t)
 		json_object_set_new(k, "from", u->from.share > 0 ? json_real(u->from.share) : json_integer(u->from.step));
 		json_array_append_new(updates, k);
 	}
+	json_object_set_new(j, "precision", json_string(vq_precisions[t->bf16 ? VQ_TOOL_BF16 : VQ_TOOL_F32]));
 	json_object_set_new(j, "graph", vq_json_text(t->graph));
 	json_object_set_new(j, "updates", updates);
 	json_object_set_new(j, "average", json_real(t->average));

@@ -324,8 +324,8 @@ static int
 evaluate(struct eval *e)
 {
 	const struct options *o = e->o;
-	struct vq_compile how = { .reference = o->reference,
-	    .no_fuse = o->no_fuse };
+	struct vq_compile how = { .reference = o->reference, .no_fuse = o->no_fuse,
+	    .bf16 = o->precision == VQ_TOOL_BF16 };
 
 	if (fit_inputs(e) < 0 || name_outputs(e) < 0 ||
 	    vq_eval_vars(e->c, e->g, weights_of(e), (uint64_t)o->seed, &e->vars) < 0 ||
@@ -375,8 +375,6 @@ run(struct vq_cli *c, void *options)
 	struct options *o = options;
 	struct eval e = { .c = c, .o = o };
 
-	if (vq_tool_precision(c, o->precision) < 0)
-		return VQ_USAGE;
 	prepare(&e);
 	if (e.g && !c->d.count)
 		evaluate(&e);
@@ -418,7 +416,7 @@ static const struct vq_opt opts[] = {
 	    .doc = "of parameters and of random ops (default 1)" },
 	{ "size", 0, AT(VQ_O_LIST, size), "NAME=N", .doc = "a free size that no given array tells" },
 	{ "precision", 0, AT(VQ_O_ENUM, precision), "P", .choices = vq_precisions,
-	    .doc = "arithmetic: f32 (bf16 is not there yet)" },
+	    .doc = "of the operands of matrix products and convolutions: f32 (default), bf16" },
 	{ "reference", 0, AT(VQ_O_FLAG, reference), .doc = "with every op's slow, obvious kernel" },
 	{ "no-fuse", 0, AT(VQ_O_FLAG, no_fuse), .doc = "without fusing nodes" },
 	{ 0 }

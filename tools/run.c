@@ -26,6 +26,7 @@ run(struct vq_cli *c, void *options)
 		.name = o->name, .out = o->out, .resume = o->resume.given, .resume_from = o->resume.value,
 		.init_from = o->init_from, .stage = o->stage, .base = o->base.s, .nbase = o->base.count,
 		.has_seed = vq_cli_given(c, "seed"), .seed = (uint64_t)o->seed,
+		.precision = vq_cli_given(c, "precision") ? vq_precisions[o->precision] : NULL,
 		.max_steps = o->max_steps, .max_seconds = o->max_time, .threads = (int)c->threads,
 		.progress = o->progress, .color = c->color_err, .quiet = c->quiet, .verbose = c->verbose,
 		.deterministic = o->deterministic,
@@ -33,7 +34,6 @@ run(struct vq_cli *c, void *options)
 
 	if (!run.file && !run.resume)
 		vq_help(vq_usage_error(c, "FILE is missing"), "vqgraph run FILE [path=value ...]");
-	vq_tool_precision(c, o->precision);
 	if (o->name && (strchr(o->name, '/') || o->name[0] == '.'))
 		vq_help(vq_usage_error(c, "--name wants a plain name, not '%s'", o->name),
 		    "--out DIR says where the run's folder is made");
@@ -71,7 +71,7 @@ static const struct vq_opt opts[] = {
 	{ "max-time", 0, AT(VQ_O_DURATION, max_time), "TIME",
 	    .doc = "stops the run after 90s, 30m, 1h30m, with a checkpoint" },
 	{ "precision", 0, AT(VQ_O_ENUM, precision), "P", .choices = vq_precisions,
-	    .doc = "arithmetic: f32 (bf16 is not there yet)" },
+	    .doc = "of products and convolutions in training steps: f32, bf16 (default: as each stage says)" },
 	{ "deterministic", 0, AT(VQ_O_FLAG, deterministic), .doc = "the same bits at any number of threads; every kernel gives them, so it changes nothing" },
 	{ "progress", 0, AT(VQ_O_ENUM, progress), "HOW", .choices = progresses,
 	    .doc = "how progress is shown" },

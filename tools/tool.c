@@ -235,16 +235,6 @@ vq_tool_sizes(struct vq_cli *c, const struct vq_model *m, const char *graph, int
 
 const char *const vq_precisions[] = { "f32", "bf16", NULL };
 
-int
-vq_tool_precision(struct vq_cli *c, int precision)
-{
-	if (precision == 0)
-		return 0;
-	vq_help(vq_usage_error(c, "--precision %s is not supported yet", vq_precisions[precision]),
-	    "leave it out, or use f32");
-	return -1;
-}
-
 /* --- what a graph holds ---------------------------------------------------- */
 
 int64_t

@@ -38,9 +38,9 @@ int vq_tool_sizes(struct vq_cli *c, const struct vq_model *m, const char *graph,
 /* The batch of the stage that trains this graph, 0 when none does. */
 int64_t vq_tool_batch(const struct vq_model *m, const char *graph);
 
-/* Of --precision; an error for one that is not built. */
+/* Of --precision. */
+enum { VQ_TOOL_F32, VQ_TOOL_BF16 };
 extern const char *const vq_precisions[];
-int vq_tool_precision(struct vq_cli *c, int precision);
 
 /* --- what a graph holds ---------------------------------------------------- */
 

@@ -74,10 +74,6 @@ err "--max-time wants a duration such as 90s, 30m or 1h30m, not 'soon'"
 for time in 1m2h 5x -3m '' m; do
 	run 2 run a.yaml "--max-time=$time"
 done
-run 2 run a.yaml --precision bf16
-err "bf16 is not supported yet"
-run 2 eval a.yaml --precision bf16
-run 2 bench a.yaml --precision bf16
 run 2 run a.yaml --precision f64
 err "--precision wants f32 or bf16, not 'f64'"
 run 2 run
