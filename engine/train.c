@@ -588,6 +588,7 @@ vq_train_run(const struct vq_stage_run *r, const struct vq_train *t, struct vq_d
 		    (long long)t->data.batch, (double)s.memory_bytes / 1e6, (long long)s.step,
 		    vq_now() - r->started);
 		error = train(&s);
+		s.counters->elapsed_s = 0;	/* nor is it one of the stages that follow */
 	}
 	close_trainer(&s);
 	return error < 0 ? (int)vq_diags_status(d) : *r->signal ? SIGNALLED + *r->signal : 0;
