@@ -1,5 +1,6 @@
 /*
- * sample -- tokens drawn one after the other, and pictures of them
+ * sample -- tokens drawn one after the other, and pictures of them; those that are masked
+ * are drawn by sample_masked.c
  *
  * Guidance doubles the rows of the batch: the second half has no class.
  */
@@ -11,21 +12,6 @@
 
 #include "engine/sample_private.h"
 #include "engine/yaml.h"
-
-struct vq_sampler {
-	const struct vq_sample *how;
-	struct vq_sample_graphs g;	/* until they are compiled: NULL afterwards */
-	struct vq_vars own;		/* the weights, borrowed, and what is kept between positions */
-	struct vq_plan *once, *step, *decode;
-	int64_t batch, rows, length, vocab;
-	int threads;
-	bool *forbidden;
-	int32_t *cell;			/* by place in the sequence: of the grid */
-	int32_t *token, *label, position;	/* inputs, by row */
-	int32_t *code;			/* [batch, length], in the order of the grid */
-	char *room;
-	struct vq_type picture;
-};
 
 /* --- opening --------------------------------------------------------------- */
 
@@ -40,7 +26,7 @@ take_vars(struct vq_sampler *s, const struct vq_graph *g, const struct vq_vars *
 		const struct vq_var *of;
 		if ((val->kind != VQ_PARAM && val->kind != VQ_STATE) || vq_vars_find(&s->own, val->name))
 			continue;
-		if (val->kind == VQ_STATE && vq_incremental_owns(val->name)) {
+		if (val->kind == VQ_STATE && s->how->method == VQ_METHOD_CAUSAL && vq_incremental_owns(val->name)) {
 			vq_vars_add(&s->own, val->name, VQ_STATE, &val->type);
 			continue;
 		}
@@ -85,7 +71,8 @@ bind_inputs(struct vq_sampler *s)
 		vq_plan_input(s->once, "label", s->label);
 	vq_plan_input(s->step, "label", s->label);
 	vq_plan_input(s->step, how->token, s->token);
-	vq_plan_input(s->step, "position", &s->position);
+	if (how->method == VQ_METHOD_CAUSAL)
+		vq_plan_input(s->step, "position", &s->position);
 	vq_plan_input(s->decode, how->decode_input, s->code);
 }
 
@@ -93,16 +80,20 @@ static void
 make_rooms(struct vq_sampler *s)
 {
 	const struct vq_sample *how = s->how;
+	bool masked = how->method == VQ_METHOD_MASKED;
 
 	s->forbidden = vq_alloc_array((size_t)s->vocab, sizeof(*s->forbidden));
 	for (int64_t t = how->codes > 0 ? how->codes : s->vocab; t < s->vocab; t++)
 		s->forbidden[t] = true;
 	for (int i = 0; i < how->forbids; i++)
 		s->forbidden[how->forbid[i]] = true;
-	s->token = vq_alloc_array((size_t)s->rows, sizeof(*s->token));
+	if (masked && how->mask < s->vocab)
+		s->forbidden[how->mask] = true;
+	s->token = vq_alloc_array((size_t)(s->rows * (masked ? s->length : 1)), sizeof(*s->token));
 	s->label = vq_alloc_array((size_t)s->rows, sizeof(*s->label));
 	s->code = vq_alloc_array((size_t)(s->batch * s->length), sizeof(*s->code));
-	s->room = vq_alloc_array((size_t)s->threads, vq_draw_room(s->vocab));
+	s->room_each = vq_draw_room(s->vocab) + (masked ? vq_masked_room(s->length) : 0);
+	s->room = vq_alloc_array((size_t)s->threads, s->room_each);
 	s->cell = vq_alloc_array((size_t)s->length, sizeof(*s->cell));
 	vq_order_cells((enum vq_order)how->order, s->g.h, s->g.w, s->cell);
 }
@@ -162,22 +153,40 @@ vq_sampler_picture(const struct vq_sampler *s)
 
 /* --- drawing --------------------------------------------------------------- */
 
-/* First tokens and labels of the samples from `first` on; rows past the last sample
- * repeat it, and are not looked at. */
+struct vq_draw
+vq_sampler_draw(const struct vq_sampler *s)
+{
+	return (struct vq_draw){ s->how->temperature, s->how->top_k, s->how->top_p, s->vocab, s->forbidden };
+}
+
+void *
+vq_sampler_room(const struct vq_sampler *s)
+{
+	return s->room + (size_t)omp_get_thread_num() * s->room_each;
+}
+
+void
+vq_sampler_labels(struct vq_sampler *s, const struct vq_drawing *w, int64_t first)
+{
+	for (int64_t b = 0; b < s->batch; b++) {
+		int64_t i = first + b < w->n ? first + b : w->n - 1;
+		s->label[b] = s->how->classes > 0 ? w->class[i] : 0;
+		if (s->rows > s->batch)
+			s->label[s->batch + b] = (int32_t)s->how->null;
+	}
+}
+
+/* Labels and first tokens. */
 static void
 begin(struct vq_sampler *s, const struct vq_drawing *w, int64_t first)
 {
 	const struct vq_sample *how = s->how;
 
+	vq_sampler_labels(s, w, first);
 	for (int64_t b = 0; b < s->batch; b++) {
-		int64_t i = first + b < w->n ? first + b : w->n - 1;
-		int32_t class = how->classes > 0 ? w->class[i] : 0;
-		s->label[b] = class;
-		s->token[b] = (int32_t)how->start + (how->start_per_class && how->classes > 0 ? class : 0);
-		if (s->rows > s->batch) {
-			s->label[s->batch + b] = (int32_t)how->null;
+		s->token[b] = (int32_t)how->start + (how->start_per_class && how->classes > 0 ? s->label[b] : 0);
+		if (s->rows > s->batch)
 			s->token[s->batch + b] = (int32_t)(how->start_per_class ? how->null : how->start);
-		}
 	}
 }
 
@@ -185,7 +194,7 @@ begin(struct vq_sampler *s, const struct vq_drawing *w, int64_t first)
 static int64_t
 choose(struct vq_sampler *s, const struct vq_drawing *w, float *logits, int64_t first, int64_t b, int64_t t)
 {
-	struct vq_draw how = { s->how->temperature, s->how->top_k, s->how->top_p, s->vocab, s->forbidden };
+	struct vq_draw how = vq_sampler_draw(s);
 	int64_t i = first + b;
 	int32_t given = w->known ? w->known[i * s->length + s->cell[t]] : -1;
 	float *own = logits + b * s->vocab;
@@ -194,12 +203,11 @@ choose(struct vq_sampler *s, const struct vq_drawing *w, float *logits, int64_t 
 		return given;
 	if (s->rows > s->batch)
 		vq_guide(own, logits + (s->batch + b) * s->vocab, s->how->guidance, s->vocab);
-	return vq_draw_token(&how, own, vq_draw_uniform(w->seed, (uint64_t)i, (uint64_t)t),
-	    s->room + (size_t)omp_get_thread_num() * vq_draw_room(s->vocab));
+	return vq_draw_token(&how, own, vq_draw_uniform(w->seed, (uint64_t)i, (uint64_t)t), vq_sampler_room(s));
 }
 
-static int
-no_token(const struct vq_sampler *s, int64_t sample, int64_t place, struct vq_diags *d)
+int
+vq_sampler_no_token(const struct vq_sampler *s, int64_t sample, int64_t place, struct vq_diags *d)
 {
 	vq_error(d, VQ_NOT_FINITE, NULL, "stage %s: the logits of sample %lld at position %lld are not finite",
 	    s->how->name, (long long)sample, (long long)place);
@@ -235,7 +243,7 @@ draw_group(struct vq_sampler *s, struct vq_drawing *w, int64_t first, int64_t n,
 				s->token[s->batch + b] = (int32_t)token;
 		}
 		if (bad < n)
-			return no_token(s, first + bad, t, d);
+			return vq_sampler_no_token(s, first + bad, t, d);
 	}
 	return 0;
 }
@@ -256,7 +264,8 @@ vq_sampler_run(struct vq_sampler *s, struct vq_drawing *w, struct vq_diags *d)
 	for (int64_t first = 0; first < w->n; first += s->batch) {
 		int64_t n = w->n - first < s->batch ? w->n - first : s->batch;
 		double start = vq_now();
-		int error = draw_group(s, w, first, n, d);
+		int error = s->how->method == VQ_METHOD_MASKED ? vq_masked_draw(s, w, first, n, d) :
+		    draw_group(s, w, first, n, d);
 		w->seconds += vq_now() - start;
 		if (error)
 			return error;

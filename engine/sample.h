@@ -1,9 +1,10 @@
 /*
- * sample -- tokens drawn one after the other from a causal graph, and pictures of them
+ * sample -- tokens drawn from a prior, and pictures of them
  *
- * A draw is a function of the seed, the number of the sample and the position alone, and
- * logits do not depend on what else is in the batch: the same samples come out at any
- * batch size and any number of threads.
+ * In one of two ways: one after the other from a causal graph, or many at once from a graph
+ * that sees which ones are still masked.  A draw is a function of the seed, the number of
+ * the sample, the position and the step alone, and logits do not depend on what else is in
+ * the batch: the same samples come out at any batch size and any number of threads.
  */
 #ifndef VQ_ENGINE_SAMPLE_H
 #define VQ_ENGINE_SAMPLE_H
@@ -33,19 +34,42 @@ size_t vq_draw_room(int64_t vocab);
  * or when all of them are -inf.
  */
 int64_t vq_draw_token(const struct vq_draw *how, const float *logits, double u, void *room);
+/* The logarithm of the probability of a token that may be drawn, among all of those at
+ * temperature 1.  room as for vq_draw_token. */
+double vq_draw_log_probability(const struct vq_draw *how, const float *logits, int64_t token, void *room);
 /* In [0, 1) with 53 bits: of a sample at a position. */
 double vq_draw_uniform(uint64_t seed, uint64_t sample, uint64_t position);
+/* Of the standard Gumbel distribution, of a sample at a position: independent of the former. */
+double vq_draw_gumbel(uint64_t seed, uint64_t sample, uint64_t position);
 /* none + scale (cond - none) into cond: Ho and Salimans 2022, as classifier-free guidance is
  * taken to logits of autoregressive models. */
 void vq_guide(float *cond, const float *none, double scale, int64_t n);
 
+/* --- masked tokens --------------------------------------------------------- */
+
+enum vq_masking { VQ_MASKING_COSINE, VQ_MASKING_ARCCOS, VQ_MASKING_LINEAR };
+extern const char *const vq_masking_names[];
+/* Which share of the tokens is masked after the part r of all steps: 1 at 0, 0 at 1
+ * (Chang et al. 2022, section 3.3). */
+double vq_masking_share(enum vq_masking schedule, double r);
+/* Of n masked tokens, how many are so after step 1 <= step <= steps <= n: each step fixes one
+ * at least, the last one all that are left. */
+int64_t vq_masking_left(enum vq_masking schedule, int64_t n, int64_t step, int64_t steps);
+
 /* --- a sample stage -------------------------------------------------------- */
+
+enum vq_method { VQ_METHOD_CAUSAL, VQ_METHOD_MASKED };
 
 /* As its keys say; graphs/README.md describes each. */
 struct vq_sample {
 	const char *name;		/* of the stage */
 	const struct vq_tree *tree;	/* where its keys stand */
-	const char *graph, *value, *token, *time;
+	int method;			/* enum vq_method */
+	const char *graph, *value, *token;
+	const char *time;		/* causal only, as start and start_per_class are */
+	int64_t mask, steps;		/* masked only, as the next two are */
+	int schedule;			/* enum vq_masking */
+	double choice_temperature;
 	int64_t start, classes, length, codes, null, count, batch, top_k;
 	bool start_per_class;
 	int64_t *forbid;
@@ -65,7 +89,8 @@ const struct vq_range *vq_sample_at(const struct vq_sample *s, const char *key);
  * reads (vq_vars_bind).  -1 after errors. */
 int vq_sample_bind(const struct vq_model *m, const struct vq_sample *s, struct vq_vars *vars, uint64_t seed,
     struct vq_diags *d);
-/* Judges the same, and gives the graph of one position; NULL after errors. */
+/* Judges the same, and gives the graph of one position, or of all where they are masked; NULL
+ * after errors. */
 struct vq_graph *vq_sample_step(const struct vq_model *m, const struct vq_sample *s, int64_t batch, struct vq_diags *d);
 
 /* --- drawing --------------------------------------------------------------- */

@@ -140,6 +140,21 @@ vq_draw_token(const struct vq_draw *how, const float *logits, double u, void *ro
 }
 
 double
+vq_draw_log_probability(const struct vq_draw *how, const float *logits, int64_t token, void *room)
+{
+	struct choice *c = room;
+	int64_t n = allowed(how, logits, c);
+	double sum = 0, most;
+
+	if (n <= 0)
+		return -INFINITY;
+	most = c[likeliest(c, n)].logit;
+	for (int64_t i = 0; i < n; i++)
+		sum += exp(c[i].logit - most);
+	return logits[token] - most - log(sum);
+}
+
+double
 vq_draw_uniform(uint64_t seed, uint64_t sample, uint64_t position)
 {
 	struct vq_rng_key key = { .seed = seed, .purpose = vq_hash_str("sample"), .step = sample };
@@ -147,6 +162,17 @@ vq_draw_uniform(uint64_t seed, uint64_t sample, uint64_t position)
 
 	vq_rng_words(&key, position, w);
 	return (double)(((uint64_t)w[0] << 32 | w[1]) >> 11) * 0x1p-53;
+}
+
+double
+vq_draw_gumbel(uint64_t seed, uint64_t sample, uint64_t position)
+{
+	struct vq_rng_key key = { .seed = seed, .purpose = vq_hash_str("choice"), .step = sample };
+	uint32_t w[4];
+
+	vq_rng_words(&key, position, w);
+	/* In the middle of 2^52 parts: neither 0 nor 1, whose logarithms have none. */
+	return -log(-log(((double)(((uint64_t)w[0] << 32 | w[1]) >> 12) + 0.5) * 0x1p-52));
 }
 
 void

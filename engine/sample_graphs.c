@@ -112,6 +112,35 @@ grow(struct judge *j)
 	return vq_incremental(j->m, &how, &j->g->inc, j->d);
 }
 
+/* The graph of all positions at once, and no others of its outputs. */
+static int
+expand_whole(struct judge *j)
+{
+	const struct vq_sample *s = j->s;
+	struct vq_size batch = { "batch", j->batch * j->g->streams };
+	struct vq_graph *g;
+
+	if (check_sizes(j, "graph", s->graph, NULL) < 0 ||
+	    (g = vq_model_expand(j->m, s->graph, false, &batch, 1, j->d)) == NULL)
+		return -1;
+	j->g->inc = (struct vq_incremental){ .step = g, .length = s->length };
+	vq_id v = vq_graph_find_output(g, s->value);
+	if (v == VQ_NONE) {
+		wrong(j, "value", "graph %s has no value '%s'", s->graph, s->value);
+		return -1;
+	}
+	for (int i = 0; i < g->nodes; i++)
+		if (g->node[i].op->flags & VQ_OP_RANDOM) {
+			struct vq_diag *e = wrong(j, "graph", "%s draws at random, so what graph %s makes of a sample would depend on "
+			    "the others of its batch", g->node[i].op->name, s->graph);
+			vq_origin_notes(g, g->node[i].origin, e);
+			return -1;
+		}
+	g->outputs = g->stores = 0;
+	vq_graph_output(g, s->value, v);
+	return 0;
+}
+
 static const struct vq_graph *
 graph_with(const struct judge *j, const char *input)
 {
@@ -138,12 +167,13 @@ static int
 check_inputs(struct judge *j, const struct vq_graph *g)
 {
 	int64_t rows = j->batch * j->g->streams;
-	struct vq_type token = { VQ_I32, { 2, { rows, 1 } } }, label = { VQ_I32, { 1, { rows } } };
+	bool masked = j->s->method == VQ_METHOD_MASKED;
+	struct vq_type token = { VQ_I32, { 2, { rows, masked ? j->s->length : 1 } } }, label = { VQ_I32, { 1, { rows } } };
 	char is[VQ_TYPE_STR];
 
 	for (vq_id v = 0; g && v < g->values; v++) {
 		const struct vq_value *in = &g->value[v];
-		if (in->kind != VQ_INPUT || strcmp(in->name, "position") == 0)
+		if (in->kind != VQ_INPUT || (!masked && strcmp(in->name, "position") == 0))
 			continue;
 		bool is_token = strcmp(in->name, j->s->token) == 0, is_label = strcmp(in->name, "label") == 0;
 		if (!is_token && !is_label) {
@@ -153,8 +183,11 @@ check_inputs(struct judge *j, const struct vq_graph *g)
 			return -1;
 		}
 		if (!vq_type_equal(&in->type, is_token ? &token : &label)) {
-			vq_error(j->d, VQ_CONFIG, &in->where, "input %s must be %s, and is %s at one position", in->name,
-			    is_token ? "i32[batch, time]" : "i32[batch]", vq_type_str(&in->type, is));
+			struct vq_diag *e = vq_error(j->d, VQ_CONFIG, &in->where, "input %s must be %s, and is %s%s", in->name,
+			    !is_token ? "i32[batch]" : masked ? "i32[batch, length]" : "i32[batch, time]",
+			    vq_type_str(&in->type, is), masked ? "" : " at one position");
+			if (masked && is_token)
+				vq_note(e, NULL, "length is %lld", (long long)j->s->length);
 			return -1;
 		}
 	}
@@ -166,15 +199,16 @@ check_logits(struct judge *j)
 {
 	const struct vq_graph *step = j->g->inc.step;
 	const struct vq_type *t = vq_type_at(step, vq_graph_find_output(step, j->s->value));
+	bool masked = j->s->method == VQ_METHOD_MASKED;
 	char is[VQ_TYPE_STR];
 
 	if (t->dtype == VQ_F32 && t->shape.rank == 3 && t->shape.dim[0] == j->batch * j->g->streams &&
-	    t->shape.dim[1] == 1 && t->shape.dim[2] <= INT32_MAX) {
+	    t->shape.dim[1] == (masked ? j->s->length : 1) && t->shape.dim[2] <= INT32_MAX) {
 		j->g->vocab = t->shape.dim[2];
 		return 0;
 	}
-	wrong(j, "value", "%s must be f32[batch, time, vocabulary], and is %s at one position", j->s->value,
-	    vq_type_str(t, is));
+	wrong(j, "value", "%s must be f32[batch, %s, vocabulary], and is %s%s", j->s->value, masked ? "length" : "time",
+	    vq_type_str(t, is), masked ? "" : " at one position");
 	return -1;
 }
 
@@ -184,9 +218,11 @@ static int
 check_classes(struct judge *j)
 {
 	const struct vq_sample *s = j->s;
-	bool by_start = s->start_per_class && s->classes > 0;
+	bool masked = s->method == VQ_METHOD_MASKED, by_start = !masked && s->start_per_class && s->classes > 0;
 
-	if (j->labelled && s->classes == 0)
+	if (masked && s->classes > 0 && !j->labelled)
+		wrong(j, "classes", "nothing tells graph %s the class: it has no input label", s->graph);
+	else if (j->labelled && s->classes == 0)
 		wrong(j, "classes", "graph %s has an input label: classes says how many there are", s->graph);
 	else if (s->classes > 0 && !by_start && !j->labelled)
 		wrong(j, "start_per_class", "nothing tells graph %s the class: it has no input label", s->graph);
@@ -209,9 +245,15 @@ check_vocabulary(struct judge *j)
 	const struct vq_sample *s = j->s;
 	const struct vq_graph *of = j->labelled ? graph_with(j, "label") : NULL;
 	int64_t tokens = below(j->g->inc.step, s->token), labels = of ? below(of, "label") : INT32_MAX;
+	bool masked = s->method == VQ_METHOD_MASKED;
 	int64_t last = s->start + (s->start_per_class && s->classes > 0 ? s->classes - 1 : 0);
 
-	if (last >= tokens)
+	if (masked && s->mask >= tokens)
+		wrong(j, "mask", "is %lld, and graph %s knows tokens below %lld", (long long)s->mask, s->graph, (long long)tokens);
+	else if (masked && s->steps > s->length)
+		wrong(j, "steps", "are %lld, and each fixes one token at least of %lld", (long long)s->steps,
+		    (long long)s->length);
+	else if (!masked && last >= tokens)
 		wrong(j, "start", "the first token is up to %lld, and graph %s knows tokens below %lld", (long long)last,
 		    s->graph, (long long)tokens);
 	else if (j->labelled && s->classes > labels)
@@ -230,7 +272,7 @@ check_vocabulary(struct judge *j)
 	return -1;
 }
 
-/* Finds the largest token that may be drawn. */
+/* Finds the largest token that may be drawn: the mask never is. */
 static int
 check_forbidden(struct judge *j)
 {
@@ -248,6 +290,8 @@ check_forbidden(struct judge *j)
 		}
 		never[s->forbid[i]] = true;
 	}
+	if (s->method == VQ_METHOD_MASKED && s->mask < j->g->vocab)
+		never[s->mask] = true;
 	for (j->most = limit - 1; j->most >= 0 && never[j->most]; j->most--)
 		;
 	if (error == 0 && j->most < 0) {
@@ -357,7 +401,7 @@ vq_sample_graphs(const struct vq_model *m, const struct vq_sample *s, int64_t ba
 	struct judge j = { .m = m, .s = s, .batch = batch, .g = g, .d = d };
 
 	*g = (struct vq_sample_graphs){ .streams = s->guidance == 1 ? 1 : 2 };
-	if (grow(&j) < 0)
+	if ((s->method == VQ_METHOD_MASKED ? expand_whole(&j) : grow(&j)) < 0)
 		return -1;
 	j.labelled = graph_with(&j, "label") != NULL;
 	if (check_inputs(&j, g->inc.step) < 0 || check_inputs(&j, g->inc.once) < 0 || check_logits(&j) < 0)
@@ -403,7 +447,8 @@ vq_sample_bind(const struct vq_model *m, const struct vq_sample *s, struct vq_va
 
 	if (error == 0) {
 		/* The whole graph has the same parameters, and no cache that would be taken for one. */
-		struct vq_graph *whole = vq_model_expand(m, s->graph, false, size, 2, d);
+		struct vq_graph *whole = s->method == VQ_METHOD_MASKED ? vq_model_expand(m, s->graph, false, size + 1, 1, d) :
+		    vq_model_expand(m, s->graph, false, size, 2, d);
 		error = whole == NULL || vq_vars_bind(vars, whole, seed, d) < 0 || vq_vars_bind(vars, g.decode, seed, d) < 0 ?
 		    -1 : 0;
 		vq_graph_free(whole);

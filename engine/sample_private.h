@@ -8,7 +8,7 @@
 
 /* The graphs of a sample stage, judged. */
 struct vq_sample_graphs {
-	struct vq_incremental inc;
+	struct vq_incremental inc;	/* masked: step has all positions, once is NULL */
 	struct vq_graph *decode;
 	int64_t streams;	/* 2 with guidance, else 1: rows for each sample */
 	int64_t vocab;		/* logits at each position */
@@ -20,5 +20,37 @@ struct vq_sample_graphs {
 int vq_sample_graphs(const struct vq_model *m, const struct vq_sample *s, int64_t batch, struct vq_sample_graphs *g,
     struct vq_diags *d);
 void vq_sample_graphs_free(struct vq_sample_graphs *g);
+
+struct vq_sampler {
+	const struct vq_sample *how;
+	struct vq_sample_graphs g;	/* until they are compiled: NULL afterwards */
+	struct vq_vars own;		/* the weights, borrowed, and what is kept between positions */
+	struct vq_plan *once, *step, *decode;
+	int64_t batch, rows, length, vocab;
+	int threads;
+	bool *forbidden;
+	int32_t *cell;			/* by place in the sequence: of the grid */
+	int32_t *token, *label, position;	/* inputs, by row; of masked tokens [rows, length] */
+	int32_t *code;			/* [batch, length], in the order of the grid */
+	char *room;			/* for each thread room_each bytes */
+	size_t room_each;
+	struct vq_type picture;
+};
+
+/* How a row's tokens are drawn. */
+struct vq_draw vq_sampler_draw(const struct vq_sampler *s);
+/* This thread's own room. */
+void *vq_sampler_room(const struct vq_sampler *s);
+/* Labels of the samples from `first` on, and those of no class; rows past the last sample
+ * repeat it, and are not looked at. */
+void vq_sampler_labels(struct vq_sampler *s, const struct vq_drawing *w, int64_t first);
+/* The error that sample has no token at a place of the sequence: -1. */
+int vq_sampler_no_token(const struct vq_sampler *s, int64_t sample, int64_t place, struct vq_diags *d);
+
+/* Masked tokens: what choosing among them needs of room for each thread. */
+size_t vq_masked_room(int64_t length);
+/* All tokens of the samples from `first` on, of which there are n, into code.  1 when a signal
+ * came, -1 after errors. */
+int vq_masked_draw(struct vq_sampler *s, const struct vq_drawing *w, int64_t first, int64_t n, struct vq_diags *d);
 
 #endif

@@ -12,12 +12,20 @@
 
 /* --- keys ------------------------------------------------------------------ */
 
+static const char *const methods[] = { [VQ_METHOD_CAUSAL] = "causal", [VQ_METHOD_MASKED] = "masked", NULL };
+
 static const struct vq_param params[] = {
-	VQ_STRING(struct vq_sample, graph, NULL, "the graph that gives the logits of the next token"),
-	VQ_STRING(struct vq_sample, value, "logits", "its value f32[batch, time, vocabulary]: at position i those of token i + 1"),
-	VQ_STRING(struct vq_sample, token, "token", "its input i32[batch, time]"),
+	VQ_ENUM(struct vq_sample, method, "causal", methods, "tokens one after the other, or many at once in place of masks"),
+	VQ_STRING(struct vq_sample, graph, NULL, "the graph that gives the logits of the next token, or of masked ones"),
+	VQ_STRING(struct vq_sample, value, "logits",
+	    "its value f32[batch, time, vocabulary]: at position i those of token i + 1, or if masked of token i"),
+	VQ_STRING(struct vq_sample, token, "token", "its input i32[batch, time], or if masked i32[batch, length]"),
 	VQ_STRING(struct vq_sample, time, "time", "its free size that grows"),
-	VQ_INT(struct vq_sample, start, NULL, 0, INT32_MAX, "the first token, of class 0 where there are classes"),
+	VQ_INT(struct vq_sample, start, "0", 0, INT32_MAX, "the first token, of class 0 where there are classes"),
+	VQ_INT(struct vq_sample, mask, "0", 0, INT32_MAX, "the token that stands for one not known yet"),
+	VQ_INT(struct vq_sample, steps, "8", 1, 1e6, "after which all tokens are drawn"),
+	VQ_ENUM(struct vq_sample, schedule, "cosine", vq_masking_names, "how many tokens are masked after each step"),
+	VQ_REAL(struct vq_sample, choice_temperature, "4.5", 0, 1e6, "of the choice of tokens that stay; falls to 0"),
 	VQ_INT(struct vq_sample, classes, "0", 0, 1e6, "how many classes there are"),
 	VQ_BOOLEAN(struct vq_sample, start_per_class, "true", "class c begins with the token start + c"),
 	VQ_INT(struct vq_sample, length, NULL, 1, 1e6, "tokens to draw"),
@@ -39,6 +47,40 @@ vq_sample_at(const struct vq_sample *s, const char *key)
 	const struct vq_tree *t = vq_tree_get(s->tree, key);
 
 	return t ? &t->at : &s->tree->at;
+}
+
+/* Keys of one method alone; what a stage cannot do without. */
+static const struct method_key {
+	const char *name;
+	int method;
+	bool needed;
+	const char *help;
+} method_keys[] = {
+	{ "time", VQ_METHOD_CAUSAL }, { "start_per_class", VQ_METHOD_CAUSAL },
+	{ "start", VQ_METHOD_CAUSAL, true, "the token that the sequence begins with, as in start: 512" },
+	{ "mask", VQ_METHOD_MASKED, true, "the token that stands for one not known yet, as in mask: 512" },
+	{ "steps", VQ_METHOD_MASKED }, { "schedule", VQ_METHOD_MASKED }, { "choice_temperature", VQ_METHOD_MASKED },
+};
+
+static int
+check_method(const struct vq_sample *s, struct vq_diags *d)
+{
+	int error = 0;
+
+	for (size_t i = 0; i < VQ_COUNT(method_keys); i++) {
+		const struct method_key *k = &method_keys[i];
+		bool there = vq_tree_get(s->tree, k->name) != NULL;
+		if (k->method == s->method ? there || !k->needed : !there)
+			continue;
+		struct vq_diag *e = k->method == s->method ?
+		    vq_error(d, VQ_CONFIG, &s->tree->at, "a sample stage needs %s", k->name) :
+		    vq_error(d, VQ_CONFIG, vq_sample_at(s, k->name), "%s is of method: %s, and this stage's is %s", k->name,
+			methods[k->method], methods[s->method]);
+		if (k->method == s->method)
+			vq_help(e, "%s", k->help);
+		error = -1;
+	}
+	return error;
 }
 
 static int
@@ -121,6 +163,8 @@ vq_sample_read(const struct vq_model *m, int i, struct vq_sample *s, struct vq_d
 	s->tree = tree;
 	if (tree->kind != VQ_TREE_MAP)
 		return -1;
+	if (error == 0)
+		error = check_method(s, d);
 	error |= read_forbid(m, s, d) | read_decode(m, s, d) | read_range(m, s, d);
 	if (error == 0 && s->classes == 0 && vq_tree_get(tree, "start_per_class") && s->start_per_class) {
 		vq_error(d, VQ_CONFIG, vq_sample_at(s, "start_per_class"), "start_per_class: there are no classes");

@@ -319,6 +319,10 @@ START_TEST(test_shipped)
 			if (vq_stage_kind(m, i, &d) != VQ_STAGE_SAMPLE)
 				continue;
 			ck_assert_int_eq(vq_sample_read(m, i, &s, &d), 0);
+			if (s.method != VQ_METHOD_CAUSAL) {
+				vq_sample_free(&s);
+				continue;
+			}
 			struct vq_growing how = { s.graph, s.time, s.length, s.value, &batch, 1 };
 			int64_t below = s.codes > 0 ? s.codes : s.start;
 			compare(m, &how, s.token, below > 0 ? below : 2, s.classes > 0 ? s.classes : 1, 0, NULL);
@@ -509,6 +513,80 @@ START_TEST(test_guide)
 }
 END_TEST
 
+START_TEST(test_log_probability)
+{
+	struct vq_draw how = { 0, 1, 0.1, 4, (const bool[]){ false, false, true, false } };	/* temperature and choice do not matter */
+	_Alignas(16) char room[1000];
+	float logits[] = { 1000, 1001, 5000, -INFINITY };
+
+	ck_assert_double_eq_tol(vq_draw_log_probability(&how, logits, 0, room), -log(1 + exp(1)), 1e-12);
+	ck_assert_double_eq_tol(vq_draw_log_probability(&how, logits, 1, room), 1 - log(1 + exp(1)), 1e-12);
+	ck_assert(vq_draw_log_probability(&how, logits, 3, room) == -INFINITY);
+}
+END_TEST
+
+/* Mean and variance of the standard Gumbel distribution, and the share above 0: 1 - 1/e. */
+START_TEST(test_gumbel)
+{
+	double sum = 0, squares = 0, above = 0;
+
+	for (int i = 0; i < DRAWS; i++) {
+		double x = vq_draw_gumbel(3, (uint64_t)i / 100, (uint64_t)i % 100);
+		ck_assert(isfinite(x));
+		sum += x;
+		squares += x * x;
+		above += x > 0;
+	}
+	sum /= DRAWS;
+	ck_assert_double_eq_tol(sum, 0.5772156649, 5 * 1.28 / 200);
+	ck_assert_double_eq_tol(squares / DRAWS - sum * sum, 1.644934067, 0.08);
+	ck_assert_double_eq_tol(above / DRAWS, 1 - exp(-1), 5 * 0.49 / 200);
+}
+END_TEST
+
+/* --- masked tokens ---------------------------------------------------------- */
+
+/* By hand, from a table of cosines: 49 cos(pi i / 16), rounded down, and so on. */
+static const struct {
+	enum vq_masking schedule;
+	int64_t n, steps, left[8];
+} masked[] = {
+	{ VQ_MASKING_COSINE, 49, 8, { 48, 45, 40, 34, 27, 18, 9, 0 } },
+	{ VQ_MASKING_ARCCOS, 49, 8, { 45, 41, 37, 32, 27, 22, 15, 0 } },	/* 45.1, 41.1, 37.0, 32.7, 27.9, 22.5, 15.8 */
+	{ VQ_MASKING_LINEAR, 49, 8, { 42, 36, 30, 24, 18, 12, 6, 0 } },	/* 42.9, 36.8, 30.6, 24.5, 18.4, 12.3, 6.1 */
+	{ VQ_MASKING_LINEAR, 10, 5, { 8, 6, 4, 2, 0 } },			/* whole numbers stay what they are */
+	{ VQ_MASKING_COSINE, 6, 3, { 5, 3, 0 } },				/* 5.196, and 6 cos 60 = 3 */
+	{ VQ_MASKING_ARCCOS, 3, 2, { 2, 0 } },
+	{ VQ_MASKING_COSINE, 5, 5, { 4, 3, 2, 1, 0 } },				/* one each step, where there are so many */
+	{ VQ_MASKING_COSINE, 1, 1, { 0 } },
+};
+
+START_TEST(test_masking)
+{
+	for (int64_t i = 1; i <= masked[_i].steps; i++)
+		ck_assert_int_eq(vq_masking_left(masked[_i].schedule, masked[_i].n, i, masked[_i].steps), masked[_i].left[i - 1]);
+}
+END_TEST
+
+/* Each step fixes one token at least, and the last one all that are left. */
+START_TEST(test_masking_falls)
+{
+	ck_assert(vq_masking_share(_i, 0) == 1);
+	ck_assert_double_eq_tol(vq_masking_share(_i, 1), 0, 1e-15);
+	for (int64_t n = 1; n <= 300; n++)
+		for (int64_t steps = 1; steps <= n; steps++) {
+			int64_t left = n;
+			for (int64_t i = 1; i <= steps; i++) {
+				int64_t next = vq_masking_left(_i, n, i, steps);
+				ck_assert_msg(next < left && next >= 0, "%lld tokens, step %lld of %lld: %lld, then %lld",
+				    (long long)n, (long long)i, (long long)steps, (long long)left, (long long)next);
+				left = next;
+			}
+			ck_assert_int_eq(left, 0);
+		}
+}
+END_TEST
+
 int
 main(void)
 {
@@ -525,6 +603,13 @@ main(void)
 	tcase_add_test(t, test_draw_edges);
 	tcase_add_test(t, test_top_k);
 	tcase_add_test(t, test_guide);
+	tcase_add_test(t, test_log_probability);
+	tcase_add_test(t, test_gumbel);
+	suite_add_tcase(s, t);
+	t = tcase_create("masked");
+	tcase_add_loop_test(t, test_masking, 0, VQ_COUNT(masked));
+	tcase_add_loop_test(t, test_masking_falls, VQ_MASKING_COSINE, VQ_MASKING_LINEAR + 1);
+	tcase_set_timeout(t, 60);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);

@@ -29,7 +29,7 @@ struct dumper {
 	struct vq_text out;
 	json_t *list;
 	json_t *stage;		/* of --stage, as JSON */
-	bool position;		/* --stage: it draws samples */
+	const char *drawing;	/* --stage: it draws samples, so much at once; or NULL */
 	bool bf16;		/* products of the stage, or as --precision says */
 };
 
@@ -83,9 +83,9 @@ expand(struct dumper *u, const char *graph, int64_t *batch)
 	return g;
 }
 
-/* What a stage that draws samples computes for each position. */
+/* What a stage that draws samples computes for each position, or each step. */
 static struct vq_graph *
-expand_position(struct dumper *u, int i, int64_t *batch)
+expand_drawing(struct dumper *u, int i, int64_t *batch)
 {
 	struct vq_sample s;
 	struct vq_graph *g = NULL;
@@ -94,8 +94,8 @@ expand_position(struct dumper *u, int i, int64_t *batch)
 		*batch = u->o->batch ? u->o->batch : s.batch;
 		g = vq_sample_step(u->m, &s, *batch, &u->c->d);
 	}
+	u->drawing = s.method == VQ_METHOD_MASKED ? "step" : "position";
 	vq_sample_free(&s);
-	u->position = true;
 	return g;
 }
 
@@ -112,7 +112,7 @@ expand_stage(struct dumper *u, const char *name, int64_t *batch)
 	int kind = vq_stage_kind(u->m, i, &u->c->d);
 
 	if (kind == VQ_STAGE_SAMPLE)
-		return expand_position(u, i, batch);
+		return expand_drawing(u, i, batch);
 	if (kind == VQ_STAGE_ENCODE || kind == VQ_STAGE_EVALUATE) {
 		vq_help(vq_usage_error(u->c, "stage %s neither trains nor draws samples", name),
 		    "--graph NAME shows the graph that it runs");
@@ -173,7 +173,7 @@ dump_formatted(struct dumper *u, struct vq_graph *g, const char *name, int64_t b
 	struct vq_graph *twin = wants_plan ? make(u, name, &again) : NULL;
 	struct vq_compile how = { .bf16 = u->bf16 };
 	struct vq_dump d = { .g = g, .name = name, .batch = batch, .stage = u->stage, .all_nodes = o->nodes,
-	    .mode = u->position ? "position" : o->stage ? "step" : o->grad ? "gradient" : o->train ? "train" : "eval",
+	    .mode = u->drawing ? u->drawing : o->stage ? "step" : o->grad ? "gradient" : o->train ? "train" : "eval",
 	    .color = u->c->color_out && !o->out, .plan = twin ? vq_compile(twin, &how, &u->c->d) : NULL };
 
 	if (o->format == TABLE)
@@ -321,7 +321,7 @@ static const struct vq_opt opts[] = {
 	{ "graph", 'g', AT(VQ_O_STRING, graph), "NAME",
 	    .doc = "this graph (default: all; dot and svg show one)" },
 	{ "stage", 0, AT(VQ_O_STRING, stage), "NAME",
-	    .doc = "a stage's training step: its graph with gradients and updates; one position of a stage that draws samples" },
+	    .doc = "a stage's training step: its graph with gradients and updates; one position, or step, of a stage that draws samples" },
 	{ "grad", 0, AT(VQ_O_FLAG, grad), .doc = "with the backward graph of `loss`" },
 	{ "train", 0, AT(VQ_O_FLAG, train), .doc = "with $train = 1" },
 	{ "nodes", 0, AT(VQ_O_FLAG, nodes), .doc = "every node by itself, not by steps" },

@@ -57,11 +57,32 @@ find_stage(struct vq_sample_task *k)
 	return -1;
 }
 
+/* What is said of masked tokens must not be said where there are none. */
+static int
+check_method(struct vq_sample_task *k)
+{
+	static const char *const masked[] = { "steps", "choice-temperature" };
+
+	for (size_t i = 0; i < VQ_COUNT(masked); i++)
+		if (k->s.method != VQ_METHOD_MASKED && vq_cli_given(k->c, masked[i]))
+			vq_help(vq_usage_error(k->c, "--%s is of masked tokens, and stage %s draws one after the other", masked[i],
+			    k->s.name), "a stage that fills in masks says `method: masked`");
+	if (k->s.method == VQ_METHOD_MASKED && vq_cli_given(k->c, "steps") && k->o->steps > k->s.length)
+		vq_usage_error(k->c, "--steps %lld: each fixes one token at least, and stage %s draws %lld", (long long)k->o->steps,
+		    k->s.name, (long long)k->s.length);
+	return k->c->d.count ? -1 : 0;
+}
+
 /* The command line goes before the stage. */
 static void
 override(struct vq_sample_task *k)
 {
 	const struct vq_sample_options *o = k->o;
+
+	if (vq_cli_given(k->c, "steps"))
+		k->s.steps = o->steps;
+	if (vq_cli_given(k->c, "choice-temperature"))
+		k->s.choice_temperature = o->choice_temperature;
 
 	if (vq_cli_given(k->c, "temperature"))
 		k->s.temperature = o->temperature;
@@ -195,7 +216,8 @@ prepare(struct vq_sample_task *k)
 {
 	const char *path;
 
-	if (check_options(k) < 0 || (k->m = vq_tool_model(k->c)) == NULL || find_stage(k) < 0)
+	if (check_options(k) < 0 || (k->m = vq_tool_model(k->c)) == NULL || find_stage(k) < 0 ||
+	    check_method(k) < 0)
 		return -1;
 	override(k);
 	if (choose_classes(k) < 0 || (path = vq_tool_checkpoint(k->c, k->o->checkpoint)) == NULL ||
@@ -256,6 +278,8 @@ static const char *const temperature_also[] = { "temp", NULL };
 static const char *const top_k_also[] = { "topk", "k", NULL };
 static const char *const top_p_also[] = { "topp", "nucleus", "p", NULL };
 static const char *const guidance_also[] = { "cfg", "cfg-scale", "scale", "guidance-scale", NULL };
+static const char *const steps_also[] = { "num-iter", "iterations", "sample-steps", NULL };
+static const char *const choice_also[] = { "r-temp", "choice-temp", "gumbel", NULL };
 static const char *const complete_also[] = { "inpaint", "prompt", "prefix", "from", NULL };
 
 #define AT(k, field) .kind = k, .offset = offsetof(struct vq_sample_options, field)
@@ -270,6 +294,10 @@ static const struct vq_opt opts[] = {
 	    .doc = "only the likeliest tokens that have probability P together" },
 	{ "guidance", 0, AT(VQ_O_REAL, guidance), "G", 0, 1000, .also = guidance_also,
 	    .doc = "how far from no class (0) to the class (1) and beyond" },
+	{ "steps", 0, AT(VQ_O_INT, steps), "N", 1, 1e6, .also = steps_also,
+	    .doc = "of a masked prior: after which all tokens are drawn" },
+	{ "choice-temperature", 0, AT(VQ_O_REAL, choice_temperature), "T", 0, 1e6, .also = choice_also,
+	    .doc = "of a masked prior: noise on which tokens stay; 0: always the surest" },
 	{ "seed", 's', AT(VQ_O_INT, seed), "N", 0, 9e15, .doc = "of the draws (default 1)" },
 	{ "batch", 'b', AT(VQ_O_INT, batch), "B", 1, 1e6,
 	    .doc = "samples at once: changes the speed, not the samples (default: the stage's)" },

@@ -10,8 +10,8 @@
 
 /* The options of the command. */
 struct vq_sample_options {
-	int64_t n, seed, batch, top_k;
-	double temperature, top_p, guidance, keep;
+	int64_t n, seed, batch, top_k, steps;
+	double temperature, choice_temperature, top_p, guidance, keep;
 	const char *class, *out, *labels, *codes, *complete, *checkpoint, *stage;
 };
 
