@@ -236,6 +236,7 @@ expect "what is kept is compared" grep -q '"what": "e.book afterwards"' quantize
 # The systems, written by hand.
 if "$PYTHON" -c 'import numpy' 2>/dev/null; then
 	expect "the systems are what PyTorch has" "$PYTHON" -B "$src/tests/oracle/systems.py" --vqgraph "$vqgraph" >&2
+	expect "LPIPS of a file is what PyTorch has" "$PYTHON" -B "$src/tests/oracle/features_vgg16.py" "$vqgraph" >&2
 fi
 
 # The models that are shipped, each stage that trains; those with gradients as values are among the systems above.

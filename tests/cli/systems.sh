@@ -19,6 +19,10 @@ parameters 11,711,523 "$graphs/vqvae_transformer.yaml" --graph autoencode channe
 parameters 1,394,369 "$graphs/vqvae_transformer.yaml" --graph foretell
 parameters 8,593 "$graphs/vqvae_fashion_small.yaml" --graph autoencode
 parameters 5,843,275 "$graphs/prior_fashion_small.yaml" --graph foretell
+# What tests/oracle/vqgan_256.py counts in PyTorch: enc 29,363,968, dec 42,515,587, disc 2,765,633, VGG16 14,716,160, and the entries.
+parameters 89,623,492 "$graphs/vqgan_256.yaml" --graph autoencode
+parameters 303,098,880 "$graphs/vqgan_256.yaml" --graph foretell codes=128
+parameters 304,933,888 "$graphs/vqgan_256.yaml" --graph foretell
 
 # Weight decay where the original has it: on all 54 parameters; on none.
 run 0 dump "$graphs/resnet_prior_fashion.yaml" --stage prior --format json

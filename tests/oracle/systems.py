@@ -9,7 +9,9 @@ A system is a file NAME.py here. It says which graph of which model file it is b
 overrides and inputs (FILE, GRAPH, SET, INPUTS), builds the model (`build()`, a Module), names vqgraph's
 parameters for PyTorch's (`names()`), and computes the loss from the inputs (`loss(model, inputs)`).
 vqgraph draws the parameters, PyTorch takes them over; inputs are hashes of their index (`drawn`), so
-nothing large is kept. Compared element by element are the loss and the gradient of every parameter: largest
+nothing large is kept. A system of several losses computes them all instead (`losses(model, inputs)`, by name), and says which
+parameters' gradients are of which (MINIMIZE, by the beginning of their names) and which values are compared besides (VALUES);
+`name(ours)` may stand in place of `names()`. Compared element by element are the loss and the gradient of every parameter: largest
 difference beside largest element at most TOLERANCE, PyTorch computing in f64.
 
 NAME.json keeps of that what tells a wrong gradient from a right one, for machines without PyTorch:
@@ -86,20 +88,40 @@ def owner(model, name):
     return model.get_submodule(path), leaf
 
 
+def minimized(case, name):
+    """The loss whose gradient a parameter gets."""
+    table = getattr(case, "MINIMIZE", {"": "loss"})
+    return table[max((k for k in table if name.startswith(k)), key=len)]
+
+
+def values_of(case):
+    return getattr(case, "VALUES", ["loss"])
+
+
+def names_of(o, case):
+    """PyTorch's names by vqgraph's."""
+    if hasattr(case, "names"):
+        return case.names()
+    dump = subprocess.run([o.vqgraph, "dump", f"{ROOT}/{case.FILE}", *case.SET, "-q", "--graph", case.GRAPH,
+                           "--format", "text"], check=True, capture_output=True, text=True).stdout
+    return {line.split()[3]: case.name(line.split()[3]) for line in dump.splitlines() if line.split()[2:3] == ["param"]}
+
+
 def vqgraph(o, case, folder, inputs, names):
-    """What vqgraph has: its parameters and state, the loss, the gradients by name."""
+    """What vqgraph has: its parameters and state, the values, the gradients by name."""
     common = [o.vqgraph, "eval", f"{ROOT}/{case.FILE}", *case.SET, "-q", "--graph", case.GRAPH, "--train",
               "--seed", str(SEED)]
     for k, x in inputs.items():
         np.save(f"{folder}/in.{k}.npy", x)
         common += ["--input", f"{k}={folder}/in.{k}.npy"]
     grads = {k: f"{folder}/{i}.npy" for i, k in enumerate(names)}
-    done = subprocess.run(common + ["--output", "loss=-", "--save-params", f"{folder}/w.safetensors"] +
-                          [a for k, f in grads.items() for a in ("--grad", f"loss:{k}={f}")],
+    done = subprocess.run(common + ["--save-params", f"{folder}/w.safetensors"] +
+                          [a for v in values_of(case) for a in ("--output", f"{v}=-")] +
+                          [a for k, f in grads.items() for a in ("--grad", f"{minimized(case, k)}:{k}={f}")],
                           check=False, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr)
-    return (read_safetensors(f"{folder}/w.safetensors"), json.loads(done.stdout)["loss"],
+    return (read_safetensors(f"{folder}/w.safetensors"), json.loads(done.stdout),
             {k: np.load(f) for k, f in grads.items()})
 
 
@@ -120,22 +142,28 @@ def torch_side(case, weights, inputs, names):
             case.state(model, {k[6:]: torch.tensor(x).double() for k, x in weights.items() if k.startswith("state/")})
     tensors = {k: torch.tensor(x).double() if x.dtype == np.float32 else torch.tensor(x).long()
                for k, x in inputs.items()}
-    loss = case.loss(model, tensors)
-    loss.backward()
-    grads = {k: ours(*owner(model, n), params[n].grad.numpy()) if params[n].grad is not None
-             else np.zeros(weights[k].shape) for k, n in names.items()}
-    return loss.item(), grads
+    losses = case.losses(model, tensors) if hasattr(case, "losses") else {"loss": case.loss(model, tensors)}
+    grads = {}
+    for loss in {minimized(case, k) for k in names}:
+        mine = {k: n for k, n in names.items() if minimized(case, k) == loss}
+        wanted = {k: params[n] for k, n in mine.items() if params[n].requires_grad}
+        given = torch.autograd.grad(losses[loss], list(wanted.values()), retain_graph=True, allow_unused=True)
+        given = dict(zip(wanted, given))
+        for k, n in mine.items():
+            g = given.get(k)
+            grads[k] = np.zeros(weights[k].shape) if g is None else ours(*owner(model, n), g.numpy())
+    return {v: losses[v].item() for v in values_of(case)}, grads
 
 
-def compare(name, got, want):
+def compare(name, case, got, want):
     """Prints the worst; whether all hold."""
     largest = max(np.abs(g).max() for g in want[1].values())
-    rows = [(abs(got[0] - want[0]) / abs(want[0]), "loss")]
+    rows = [(abs(got[0][v] - x) / abs(x), v) for v, x in want[0].items()]
     for k, g in want[1].items():
         size, off = np.abs(g).max(), np.abs(got[1][k] - g).max()
-        rows.append((off / size if max(off, size) > NOTHING * largest else 0.0, f"d loss / d {k}"))
+        rows.append((off / size if max(off, size) > NOTHING * largest else 0.0, f"d {minimized(case, k)} / d {k}"))
     off, what = max(rows)
-    print(f"{name}: loss {want[0]:.7f}, {sum(r[0] <= TOLERANCE for r in rows)} of {len(rows)} hold; "
+    print(f"{name}: {', '.join(f'{v} {x:.7f}' for v, x in want[0].items())}, {sum(r[0] <= TOLERANCE for r in rows)} of {len(rows)} hold; "
           f"largest difference {off:.1e}, of {what}")
     return off <= TOLERANCE
 
@@ -148,7 +176,12 @@ def numbers(g):
 
 def write(name, case, want):
     head = {"file": case.FILE, "graph": case.GRAPH, "set": case.SET, "seed": SEED, "inputs": case.INPUTS,
-            "parameters": sum(g.size for g in want[1].values()), "loss": want[0]}
+            "parameters": sum(g.size for g in want[1].values())}
+    if hasattr(case, "MINIMIZE"):
+        head["minimize"] = case.MINIMIZE
+        head["values"] = want[0]
+    else:
+        head["loss"] = want[0]["loss"]
     text = ",\n".join(f" {json.dumps(k)}: {json.dumps(v)}" for k, v in head.items())
     rows = ",\n".join(f"  {json.dumps(k)}: {json.dumps(numbers(g))}" for k, g in sorted(want[1].items()))
     with open(f"{HERE}/{name}.json", "w", encoding="utf-8") as f:
@@ -158,11 +191,11 @@ def write(name, case, want):
 def one(o, name):
     case = importlib.import_module(name)
     inputs = {k: drawn(spec, i + 1) for i, (k, spec) in enumerate(case.INPUTS.items())}
-    names = case.names()
+    names = names_of(o, case)
     with tempfile.TemporaryDirectory(prefix="vqgraph-oracle-") as folder:
-        weights, loss, grads = vqgraph(o, case, folder, inputs, names)
+        weights, values, grads = vqgraph(o, case, folder, inputs, names)
     want = torch_side(case, weights, inputs, names)
-    good = compare(name, (loss, grads), want)
+    good = compare(name, case, (values, grads), want)
     if good and o.write:
         write(name, case, want)
     return good
