@@ -31,7 +31,8 @@ static const char *const also_split[] = { "subset", "part", NULL };
 static const char *const also_batch[] = { "batch_size", "batchsize", "bs", NULL };
 static const char *const also_limit[] = { "count", "max", "samples", "take", "n", NULL };
 static const char *const also_skip[] = { "offset", "start", "drop", NULL };
-static const char *const also_size[] = { "resize", "image_size", "resolution", "shape", NULL };
+static const char *const also_resize[] = { "shorter_side", "smallest_max_size", "resize_to", NULL };
+static const char *const also_size[] = { "image_size", "crop_size", "resolution", "shape", NULL };
 static const char *const also_interpolation[] = { "filter", "resample", "method", "antialias", NULL };
 static const char *const interpolations[] = { "bilinear", "bicubic", "box", NULL };
 static const char *const also_channels[] = { "mode", "color", "colour", "grayscale", "grey", NULL };
@@ -57,6 +58,8 @@ const struct vq_param vq_data_params[] = {
 	  .doc = "leave out so many samples at the beginning" },
 	{ FIELD(size), .kind = VQ_P_INTS, .init = "[]", .min = 1, .max = 8192, .max_count = 2, .also = also_size,
 	  .doc = "pictures: height and width that the middle part of that aspect is brought to; [] leaves them as they are" },
+	{ FIELD(resize), .kind = VQ_P_INT, .init = "0", .min = 0, .max = 8192, .also = also_resize,
+	  .doc = "pictures: the shorter side is brought to this, and size is a window of that: in the middle, in training at random" },
 	{ FIELD(interpolation), .kind = VQ_P_ENUM, .init = "bilinear", .choices = interpolations, .also = also_interpolation,
 	  .doc = "pictures: the filter for size; each grows with the scale, so that nothing is aliased" },
 	{ FIELD(channels), .kind = VQ_P_INT, .init = "0", .min = 0, .max = 3, .also = also_channels,
@@ -382,6 +385,16 @@ complete(const struct vq_data_spec *spec, struct vq_data_spec *full, struct vq_d
 	if (spec->channels != 0 && spec->channels != 1 && spec->channels != 3) {
 		vq_error(d, VQ_CONFIG, spec->at, "data: channels must be 1 (grey), 3 (colour) or 0 (as they are), is %lld",
 		    (long long)spec->channels);
+		return false;
+	}
+	for (int i = 0; spec->resize > 0 && i < (spec->size.count > 0 ? spec->size.count : 1); i++)
+		if (spec->size.count == 0 || spec->size.v[i] > spec->resize) {
+			vq_error(d, VQ_CONFIG, spec->at, "data: resize wants size: a window of at most %lld x %lld",
+			    (long long)spec->resize, (long long)spec->resize);
+			return false;
+		}
+	if (spec->resize > 0 && spec->crop > 0) {
+		vq_error(d, VQ_CONFIG, spec->at, "data: resize and crop are two ways of a random window: one is enough");
 		return false;
 	}
 	*full = *spec;

@@ -52,6 +52,7 @@ struct vq_data_spec {
 	double lo, hi;			/* image range; both 0: 0 to 1 */
 	int64_t limit;			/* first so many samples, 0: all */
 	int64_t skip;			/* leave out so many first */
+	int64_t resize;			/* first to this length of the shorter side; size is a window of that; 0: no */
 	struct vq_ints size;		/* height and width that pictures are brought to; count 1: both, 0: as they are */
 	int interpolation;		/* enum vq_interpolation */
 	int64_t channels;		/* 1 grey, 3 colour, 0: as they are */

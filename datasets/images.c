@@ -6,9 +6,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
+#include "datasets/kept.h"
 #include "datasets/resize.h"
 #include "datasets/sha256.h"
 #include "engine/rng.h"
@@ -16,9 +15,9 @@
 
 struct images {
 	uint8_t *pixels;		/* owned: the whole split, this or values */
-	void *map;			/* what pixels are in, when they are mapped */
-	size_t mapped;
 	float *values;
+	struct vq_room *room;		/* what they are in, or NULL: malloc */
+	struct vq_window *window;	/* of each picture, or NULL: they are of the size that is delivered */
 	int64_t n;			/* in memory */
 	int64_t sum, squares;		/* of all of them */
 	int32_t *labels;
@@ -34,8 +33,8 @@ struct images {
 enum { IMAGE, LABEL };
 
 /* Exact: of integers; a block is short enough for 32-bit sums. */
-static void
-sums_of(const uint8_t *u, int64_t n, int64_t *sum, int64_t *squares)
+void
+vq_images_sums(const uint8_t *u, int64_t n, int64_t *sum, int64_t *squares)
 {
 	enum { BLOCK = 1 << 14 };
 
@@ -125,18 +124,20 @@ vq_images_size(const struct vq_data_spec *spec, const char *path, int64_t *h, in
 	return 0;
 }
 
-int
-vq_images_fit(const struct vq_data_spec *spec, const char *path, int64_t n, int64_t h, int64_t w, int64_t bytes,
-    struct vq_diags *diags)
+/* As torchvision's Resize of one number. */
+void
+vq_images_enlarged(const struct vq_data_spec *spec, int64_t *h, int64_t *w)
 {
-	int64_t have = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+	int64_t side = spec->resize, is_h = *h, is_w = *w;
 
-	if (n <= have / bytes)
-		return 0;
-	vq_help(vq_error(diags, VQ_DATA, spec->at, "%s: %lld pictures of %lld x %lld take %.3g GB, more than the memory of "
-	    "this machine (%.3g GB)", path, (long long)n, (long long)h, (long long)w, (double)n * (double)bytes / 1e9,
-	    (double)have / 1e9), "size: [HEIGHT, WIDTH] makes them smaller, limit: N takes the first N of them");
-	return -1;
+	*h = is_h <= is_w ? side : side * is_h / is_w;
+	*w = is_w <= is_h ? side : side * is_w / is_h;
+}
+
+int64_t
+vq_images_bytes(const struct vq_raw_images *raw)
+{
+	return raw->room != NULL ? raw->room->size : raw->n * raw->h * raw->w * raw->c;
 }
 
 /* Numbers of one label. */
@@ -149,39 +150,43 @@ each_label(const struct images *m)
 static void
 free_pixels(struct images *m)
 {
-	if (m->map != NULL)
-		munmap(m->map, m->mapped);
-	else
+	if (m->room != NULL) {
+		vq_room_free(m->room);
+	} else {
 		free(m->pixels);
-	m->map = NULL;
+		free(m->values);
+	}
+	m->room = NULL;
 	m->pixels = NULL;
+	m->values = NULL;
 }
 
-/* Pictures m->first and the next n, brought to h x w x c; they are the only ones then. */
+/* Pictures m->first and the next n, brought to h x w x c in room; they are the only ones then. */
 static void
-resize(struct images *m, const struct vq_data_spec *spec, int64_t n, int64_t h, int64_t w, int64_t c)
+resize(struct images *m, const struct vq_data_spec *spec, int64_t n, int64_t h, int64_t w, int64_t c, struct vq_room *room)
 {
 	int64_t from = m->h * m->w * m->c, to = h * w * c, first = m->first;
-	bool scale = spec->size.count > 0;
-	uint8_t *pixels = m->pixels != NULL ? vq_alloc_array((size_t)n, (size_t)to) : NULL;
-	float *values = m->values != NULL ? vq_alloc_array((size_t)n, (size_t)to * sizeof(*values)) : NULL;
+	bool bytes = m->pixels != NULL, scale = spec->size.count > 0;
+	float *values = (float *)room->bytes;
 
 #pragma omp parallel num_threads(vq_threads())
 	{
 		struct vq_resizer *r = vq_resizer_new(scale ? h : 0, scale ? w : 0, c, spec->interpolation);
 
+		if (spec->resize > 0)
+			vq_resizer_whole(r, h, w);
 #pragma omp for schedule(static)
 		for (int64_t i = 0; i < n; i++)
-			if (pixels != NULL)
-				vq_resize_u8(r, m->pixels + (first + i) * from, m->h, m->w, m->c, pixels + i * to);
+			if (bytes)
+				vq_resize_u8(r, m->pixels + (first + i) * from, m->h, m->w, m->c, room->bytes + i * to);
 			else
 				vq_resize_f32(r, m->values + (first + i) * from, m->h, m->w, m->c, values + i * to);
 		vq_resizer_free(r);
 	}
 	free_pixels(m);
-	free(m->values);
-	m->pixels = pixels;
-	m->values = values;
+	m->room = room;
+	m->pixels = bytes ? room->bytes : NULL;
+	m->values = bytes ? NULL : values;
 	if (m->labels != NULL)
 		memmove(m->labels, m->labels + first * each_label(m), (size_t)(n * each_label(m)) * sizeof(*m->labels));
 	m->first = 0;
@@ -190,6 +195,42 @@ resize(struct images *m, const struct vq_data_spec *spec, int64_t n, int64_t h, 
 	m->h = h;
 	m->w = w;
 	m->c = c;
+}
+
+/* Brings the pictures that are used to the size and channels of the spec, where they are not of it. */
+static int
+fit(struct images *m, const struct vq_dataset *d, const struct vq_data_spec *spec, int64_t count, struct vq_diags *diags)
+{
+	int64_t h = m->h, w = m->w, c = m->c, window_h, window_w;
+	struct vq_room *room;
+
+	if (vq_images_size(spec, d->where, &h, &w, &c, diags) < 0)
+		return -1;
+	if (m->window != NULL)		/* they were made so when they were read */
+		return 0;
+	window_h = h;
+	window_w = w;
+	if (spec->resize > 0) {
+		h = m->h;
+		w = m->w;
+		vq_images_enlarged(spec, &h, &w);
+	}
+	if (h == m->h && w == m->w && c == m->c && h == window_h && w == window_w)
+		return 0;
+	/* Values are not kept. */
+	room = vq_kept_room(spec, d->where, count, count * h * w * c * (m->pixels != NULL ? 1 : (int64_t)sizeof(float)),
+	    d->files > 0 && m->pixels != NULL, diags);
+	if (room == NULL)
+		return -1;
+	resize(m, spec, count, h, w, c, room);
+	if (spec->resize == 0)
+		return 0;
+	m->window = vq_alloc_array((size_t)count, sizeof(*m->window));
+	for (int64_t i = 0; i < count; i++)
+		m->window[i] = (struct vq_window){ i * h * w * c, (int32_t)h, (int32_t)w };
+	m->h = window_h;
+	m->w = window_w;
+	return 0;
 }
 
 /* --- opening ----------------------------------------------------------------- */
@@ -212,20 +253,11 @@ static int
 prepare(struct images *m, const struct vq_dataset *d, const struct vq_data_spec *spec, int64_t count,
     struct vq_diags *diags)
 {
-	int64_t h = m->h, w = m->w, c = m->c;
-
-	if (vq_images_size(spec, d->where, &h, &w, &c, diags) < 0)
+	if (fit(m, d, spec, count, diags) < 0)
 		return -1;
-	if (h != m->h || w != m->w || c != m->c) {
-		int64_t bytes = h * w * c * (m->pixels != NULL ? 1 : (int64_t)sizeof(float));
-
-		if (vq_images_fit(spec, d->where, count, h, w, bytes, diags) < 0)
-			return -1;
-		resize(m, spec, count, h, w, c);
-	}
-	if (spec->crop >= h || spec->crop >= w) {
+	if (spec->crop >= m->h || spec->crop >= m->w) {
 		vq_error(diags, VQ_CONFIG, spec->at, "data: crop = %lld is as large as the pictures, %lld x %lld",
-		    (long long)spec->crop, (long long)h, (long long)w);
+		    (long long)spec->crop, (long long)m->h, (long long)m->w);
 		return -1;
 	}
 	m->crop = spec->crop;
@@ -236,19 +268,33 @@ prepare(struct images *m, const struct vq_dataset *d, const struct vq_data_spec 
 	return 0;
 }
 
-/* Of the part in use, whose sums are known when it is the whole. */
+/* Of the part in use, whose sums are known when it is the whole; with windows, of all that they may show. */
 static double
-variance(struct images *m, int64_t count, int64_t size, const struct vq_data_spec *spec)
+variance(struct images *m, int64_t count, const struct vq_data_spec *spec)
 {
-	int64_t sum = m->sum, squares = m->squares;
+	int64_t sum = 0, squares = 0, n = 0, size = m->h * m->w * m->c;
 
-	if (count < m->n || squares == 0)
-		sums_of(m->pixels + m->first * size, count * size, &sum, &squares);
-	if (count == m->n) {
+	for (int64_t i = m->first; m->window != NULL && i < m->first + count; i++) {
+		int64_t each = (int64_t)m->window[i].h * m->window[i].w * m->c, s = 0, q = 0;
+
+		if (count < m->n || m->squares == 0)
+			vq_images_sums(m->pixels + m->window[i].at, each, &s, &q);
+		sum += s;
+		squares += q;
+		n += each;
+	}
+	if (m->window == NULL) {
+		n = count * size;
+		if (count < m->n || m->squares == 0)
+			vq_images_sums(m->pixels + m->first * size, n, &sum, &squares);
+	}
+	if (count < m->n)
+		return variance_of(sum, squares, n, spec->lo, spec->hi);
+	if (m->squares == 0) {
 		m->sum = sum;
 		m->squares = squares;
 	}
-	return variance_of(sum, squares, count * size, spec->lo, spec->hi);
+	return variance_of(m->sum, m->squares, n, spec->lo, spec->hi);
 }
 
 int
@@ -260,8 +306,8 @@ vq_images_open(struct vq_dataset *d, const struct vq_data_spec *spec,
 
 	d->own = m;
 	m->pixels = raw->pixels;
-	m->map = raw->map;
-	m->mapped = raw->mapped;
+	m->room = raw->room;
+	m->window = raw->window;
 	m->n = raw->n;
 	m->sum = raw->sum;
 	m->squares = raw->squares;
@@ -287,7 +333,9 @@ vq_images_open(struct vq_dataset *d, const struct vq_data_spec *spec,
 	d->classes = raw->classes;
 	d->lo = spec->lo;
 	d->hi = spec->hi;
-	d->variance = m->pixels != NULL ? variance(m, count, size, spec) :
+	/* Windows on values lie one after the other, as they were made. */
+	d->variance = m->pixels != NULL ? variance(m, count, spec) : m->window != NULL ?
+	    variance_of_values(m->values, m->room->size / (int64_t)sizeof(float)) :
 	    variance_of_values(m->values + m->first * size, count * size);
 	return 0;
 }
@@ -300,7 +348,7 @@ vq_images_raw(const struct vq_dataset *d, struct vq_raw_images *raw)
 	*raw = (struct vq_raw_images){
 		.pixels = m->pixels, .values = m->values, .labels = m->labels, .n = m->n, .h = m->h, .w = m->w, .c = m->c,
 		.label_width = m->label_width, .classes = d->classes, .class_name = m->class_name,
-		.map = m->map, .mapped = m->mapped, .sum = m->sum, .squares = m->squares,
+		.room = m->room, .window = m->window, .sum = m->sum, .squares = m->squares,
 	};
 }
 
@@ -315,6 +363,26 @@ gather_labels(const struct images *m, const uint32_t *index, int64_t n, int32_t 
 		memcpy(out + i * each, m->labels + (m->first + index[i]) * each, (size_t)each * sizeof(*out));
 }
 
+/* A picture seen through a window of m->h x m->w whose upper left corner is at (dy, dx), mirrored where flip; m->pad
+ * shows beyond its edges. */
+static void
+through_window(const struct images *m, int64_t sample, int64_t dy, int64_t dx, bool flip, float *out)
+{
+	struct vq_window p = m->window != NULL ? m->window[sample] :
+	    (struct vq_window){ sample * m->h * m->w * m->c, (int32_t)m->h, (int32_t)m->w };
+
+	for (int64_t y = 0; y < m->h; y++)
+		for (int64_t x = 0; x < m->w; x++) {
+			int64_t sy = y + dy, sx = (flip ? m->w - 1 - x : x) + dx;
+			bool in = sy >= 0 && sy < p.h && sx >= 0 && sx < p.w;
+			int64_t from = p.at + (sy * p.w + sx) * m->c;
+
+			for (int64_t k = 0; k < m->c; k++)
+				*out++ = !in ? m->pad : m->values != NULL ? m->values[from + k] :
+				    m->value[m->pixels[from + k]];
+		}
+}
+
 void
 vq_images_gather(const struct vq_dataset *d, int f, const uint32_t *index, int64_t n, void *out)
 {
@@ -324,6 +392,14 @@ vq_images_gather(const struct vq_dataset *d, int f, const uint32_t *index, int64
 
 	if (f == LABEL) {
 		gather_labels(m, index, n, out);
+		return;
+	}
+	if (m->window != NULL) {
+		for (int64_t i = 0; i < n; i++, x += size) {
+			const struct vq_window *p = &m->window[m->first + index[i]];
+
+			through_window(m, m->first + index[i], (p->h - m->h) / 2, (p->w - m->w) / 2, false, x);
+		}
 		return;
 	}
 	for (int64_t i = 0; i < n; i++, x += size) {
@@ -336,25 +412,6 @@ vq_images_gather(const struct vq_dataset *d, int f, const uint32_t *index, int64
 	}
 }
 
-/* A picture seen through a window of its size that is moved down by dy and right by
- * dx, mirrored where flip; m->pad shows beyond its edges. */
-static void
-through_window(const struct images *m, int64_t sample, int64_t dy, int64_t dx, bool flip, float *out)
-{
-	int64_t at = sample * m->h * m->w * m->c;
-
-	for (int64_t y = 0; y < m->h; y++)
-		for (int64_t x = 0; x < m->w; x++) {
-			int64_t sy = y + dy, sx = (flip ? m->w - 1 - x : x) + dx;
-			bool in = sy >= 0 && sy < m->h && sx >= 0 && sx < m->w;
-			int64_t from = at + (sy * m->w + sx) * m->c;
-
-			for (int64_t k = 0; k < m->c; k++)
-				*out++ = !in ? m->pad : m->values != NULL ? m->values[from + k] :
-				    m->value[m->pixels[from + k]];
-		}
-}
-
 void
 vq_images_augmented(const struct vq_dataset *d, int f, const uint32_t *index, int64_t n,
     const struct vq_pass *pass, void *out)
@@ -362,17 +419,18 @@ vq_images_augmented(const struct vq_dataset *d, int f, const uint32_t *index, in
 	const struct images *m = d->own;
 	const struct vq_rng_key key = { pass->seed, vq_hash_str("augment"), pass->epoch };
 	int64_t size = m->h * m->w * m->c;
-	uint64_t places = 2 * (uint64_t)m->crop + 1;
 	float *x = out;
 
-	if (f == LABEL || (m->crop == 0 && !m->flip)) {
+	if (f == LABEL || (m->crop == 0 && !m->flip && m->window == NULL)) {
 		vq_images_gather(d, f, index, n, out);
 		return;
 	}
 	for (int64_t i = 0; i < n; i++, x += size) {
 		uint64_t draw = 4 * (uint64_t)index[i];
-		int64_t dy = (int64_t)vq_rng_below(&key, draw, places) - m->crop;
-		int64_t dx = (int64_t)vq_rng_below(&key, draw + 1, places) - m->crop;
+		const struct vq_window *p = m->window != NULL ? &m->window[m->first + index[i]] : NULL;
+		int64_t down = p != NULL ? p->h - m->h : 2 * m->crop, right = p != NULL ? p->w - m->w : 2 * m->crop;
+		int64_t dy = (int64_t)vq_rng_below(&key, draw, (uint64_t)down + 1) - m->crop;
+		int64_t dx = (int64_t)vq_rng_below(&key, draw + 1, (uint64_t)right + 1) - m->crop;
 
 		through_window(m, m->first + index[i], dy, dx, m->flip && vq_rng_below(&key, draw + 2, 2), x);
 	}
@@ -382,14 +440,24 @@ void
 vq_images_digest(const struct vq_dataset *d, char hex[65])
 {
 	const struct images *m = d->own;
-	size_t size = (size_t)(m->h * m->w * m->c), n = (size_t)d->count, first = (size_t)m->first;
+	size_t n = (size_t)d->count, first = (size_t)m->first, each = m->pixels != NULL ? 1 : sizeof(*m->values);
+	size_t size = (size_t)(m->h * m->w * m->c), from = first * size, end = from + n * size;
 	const int64_t shape[] = { d->count, m->h, m->w, m->c };
+
+	if (m->window != NULL) {
+		const struct vq_window *last = &m->window[first + n - 1];
+
+		from = (size_t)m->window[first].at;
+		end = (size_t)(last->at + (int64_t)last->h * last->w * m->c);
+	}
+
+	const char *pixels = m->pixels != NULL ? (const char *)m->pixels : (const char *)m->values;
 	const struct vq_bytes piece[] = {
 		{ shape, sizeof(shape) },
-		{ m->pixels != NULL ? (const void *)(m->pixels + first * size) : m->values + first * size,
-		  n * size * (m->pixels != NULL ? 1 : sizeof(*m->values)) },
+		{ pixels + from * each, (end - from) * each },
 		{ m->labels != NULL ? m->labels + first * (size_t)each_label(m) : NULL,
 		  m->labels != NULL ? n * (size_t)each_label(m) * sizeof(*m->labels) : 0 },
+		{ m->window != NULL ? m->window + first : NULL, m->window != NULL ? n * sizeof(*m->window) : 0 },
 	};
 
 	vq_sha256_bytes(piece, (int)VQ_COUNT(piece), hex);
@@ -403,7 +471,7 @@ vq_images_close(struct vq_dataset *d)
 	if (m == NULL)
 		return;
 	free_pixels(m);
-	free(m->values);
+	free(m->window);
 	free(m->labels);
 	if (m->class_name != NULL)
 		d->class_name = NULL;

@@ -3,12 +3,20 @@
  *
  * What the readers (idx, pictures, ...) and generators (digits) share: cutting out
  * the part that the stage asked for, its size and channels, the exact variance, and
- * gathering with the range applied, augmented where training asks for it.
+ * gathering with the range applied, augmented where training asks for it.  With resize a picture is kept whole,
+ * and a window of it is delivered: from the middle, at random in training.
  */
 #ifndef VQ_DATASETS_IMAGES_H
 #define VQ_DATASETS_IMAGES_H
 
 #include "datasets/dataset.h"
+#include "datasets/room.h"
+
+/* Where a picture lies that is larger than what is delivered of it. */
+struct vq_window {
+	int64_t at;			/* of its first byte or value */
+	int32_t h, w;
+};
 
 /* A split as it was read: n pictures [h, w, c] and n labels. */
 struct vq_raw_images {
@@ -19,8 +27,8 @@ struct vq_raw_images {
 	int64_t label_width;		/* of a label that is a vector; 0: a number */
 	int classes;
 	const char **class_name;	/* one piece of memory, or NULL */
-	void *map;			/* the mapping that pixels are in, or NULL: from malloc */
-	size_t mapped;			/* its bytes */
+	struct vq_room *room;		/* what pixels or values are in, or NULL: malloc */
+	struct vq_window *window;	/* of each picture, where they are larger than h x w, and of sizes of their own; or NULL */
 	int64_t sum, squares;		/* of all pixels, where squares > 0 */
 };
 
@@ -32,9 +40,12 @@ int64_t vq_images_part(const struct vq_dataset *d, const struct vq_data_spec *sp
  * -1 after an error (channels that cannot be had). */
 int vq_images_size(const struct vq_data_spec *spec, const char *path, int64_t *h, int64_t *w, int64_t *c,
     struct vq_diags *diags);
-/* Whether n pictures of that many bytes fit into this machine; -1 after an error. */
-int vq_images_fit(const struct vq_data_spec *spec, const char *path, int64_t n, int64_t h, int64_t w, int64_t bytes,
-    struct vq_diags *diags);
+/* The size that resize brings a picture of h x w to, of which a window is delivered. */
+void vq_images_enlarged(const struct vq_data_spec *spec, int64_t *h, int64_t *w);
+/* Bytes of all pixels. */
+int64_t vq_images_bytes(const struct vq_raw_images *raw);
+/* Sums of n bytes and their squares. */
+void vq_images_sums(const uint8_t *u, int64_t n, int64_t *sum, int64_t *squares);
 
 /* Makes d a dataset of the part, the size and the channels that the spec asks for, with the
  * fields image and label.  Takes what raw points to over, also on error. */

@@ -1,11 +1,12 @@
 /*
  * kept -- decoded pictures, kept in a file and mapped when the set is opened again
  *
- * The file: struct head, then the texts (request, inputs, names), labels, and the
- * pictures from a page's beginning on.
+ * The file: struct head, the pictures from the next page on, then labels, the places of pictures of
+ * sizes of their own, and texts (request, inputs, names).  The head is written last, when all else is on the disk.
  */
 #include "datasets/kept.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -17,25 +18,27 @@
 #include <unistd.h>
 
 #include "datasets/images.h"
+#include "datasets/room.h"
 #include "datasets/sha256.h"
 #include "engine/file.h"
 
 enum {
-	PAGE = 4096,
 	LEAST = 4 << 20,		/* bytes of pictures that are worth a file */
-	TEXT_MAX = 1 << 28,		/* of inputs, a line each */
+	TEXT_MAX = 1 << 29,		/* of inputs, a line each */
 };
 
-static const char magic[16] = "vqgraph kept 1\n";
+static const char magic[16] = "vqgraph kept 2\n", ending[] = ".pictures";
 
 struct head {
 	char magic[16];
 	int64_t n, h, w, c, label_width, classes;
 	int64_t sum, squares;		/* of all bytes, for the variance */
-	int64_t has_labels, files;	/* files: the first so many inputs are those of vq_dataset.file */
+	int64_t has_labels, has_windows, files;		/* files: the first so many inputs are those of vq_dataset.file */
 	int64_t request, inputs, names, note, absent;	/* bytes of the texts, in this order */
-	int64_t labels_at, pixels_at, size;		/* bytes from the beginning */
+	int64_t pixels, labels_at, windows_at, text_at, size;	/* bytes of pictures; places from the beginning */
+	uint64_t hash;			/* of all behind the pictures, and of the head without it */
 };
+_Static_assert(sizeof(struct head) <= VQ_ROOM_HEAD, "the head has a page");
 
 /* --- what is asked for, and what it was made from ---------------------------- */
 
@@ -60,9 +63,9 @@ request_of(const struct vq_dataset *d, const struct vq_data_spec *spec, const ch
 	char *real = realpath(path, NULL);
 	const struct vq_ints *size = &spec->size;
 	long long h = size->count > 0 ? size->v[0] : 0, w = size->count > 0 ? size->v[size->count > 1] : 0;
-	char *text = vq_asprintf("%s\n%s\n%s\n%lld x %lld, filter %d, channels %lld, bad %d\n%s\n", d->kind->name,
-	    real != NULL ? real : path, d->split, h, w, spec->interpolation, (long long)spec->channels, spec->bad,
-	    spec->labels != NULL ? spec->labels : "");
+	char *text = vq_asprintf("%s\n%s\n%s\n%lld x %lld of %lld, filter %d, channels %lld, bad %d\n%s\n", d->kind->name,
+	    real != NULL ? real : path, d->split, h, w, (long long)spec->resize, spec->interpolation, (long long)spec->channels,
+	    spec->bad, spec->labels != NULL ? spec->labels : "");
 
 	free(real);
 	return text;
@@ -78,7 +81,7 @@ file_of(const char *request, struct vq_arena *a)
 		return NULL;
 	vq_sha256_bytes(&(struct vq_bytes){ request, strlen(request) }, 1, hex);
 	hex[32] = '\0';
-	return vq_arena_printf(a, "%s/%s.pictures", folder, hex);
+	return vq_arena_printf(a, "%s/%s%s", folder, hex, ending);
 }
 
 /* A line of the inputs, without what must not be in it; false when it cannot be told. */
@@ -108,7 +111,7 @@ map(const char *path)
 
 	if (fd < 0)
 		return NULL;
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() && st.st_size >= (off_t)sizeof(*m)) {
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() && st.st_size > VQ_ROOM_HEAD) {
 		m = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 		if (m == MAP_FAILED)
 			m = NULL;
@@ -121,28 +124,51 @@ map(const char *path)
 	return m;
 }
 
-/* Whether the sizes that a head announces agree with each other and the file's. */
+static int64_t
+to_8(int64_t at)
+{
+	return (at + 7) / 8 * 8;
+}
+
+/* Where what comes behind the pictures begins, from the sizes that a head has. */
+static void
+set_places(struct head *m)
+{
+	int64_t width = m->label_width > 0 ? m->label_width : 1;
+
+	m->labels_at = to_8(VQ_ROOM_HEAD + m->pixels);
+	m->windows_at = to_8(m->labels_at + (m->has_labels ? m->n * width * (int64_t)sizeof(int32_t) : 0));
+	m->text_at = m->windows_at + (m->has_windows ? m->n * (int64_t)sizeof(struct vq_window) : 0);
+	m->size = m->text_at + m->request + m->inputs + m->names + m->note + m->absent;
+}
+
+static uint64_t
+hash_of(const struct head *m, const void *behind)
+{
+	struct head bare = *m;
+
+	bare.hash = 0;
+	return vq_hash(behind, (size_t)(m->size - m->labels_at), vq_hash(&bare, sizeof(bare), 0));
+}
+
+/* Whether the sizes that a head announces agree with each other and the file's, and the rest with its hash. */
 static bool
 sound(const struct head *m)
 {
 	const struct vq_type pictures = vq_type_of(VQ_U8, 4, (const int64_t[]){ m->n, m->h, m->w, m->c });
 	const int64_t text[] = { m->request, m->inputs, m->names, m->note, m->absent };
-	int64_t at = sizeof(*m), width = m->label_width > 0 ? m->label_width : 1;
+	int64_t width = m->label_width > 0 ? m->label_width : 1;
+	struct head told = *m;
 
-	for (size_t i = 0; i < VQ_COUNT(text); i++) {
+	for (size_t i = 0; i < VQ_COUNT(text); i++)
 		if (text[i] < 0 || text[i] > TEXT_MAX)
 			return false;
-		at += text[i];
-	}
-	if (m->n < 1 || m->h < 1 || m->w < 1 || m->c < 1 || m->label_width < 0 || m->label_width > 1 << 20 ||
-	    m->classes < 0 || m->classes > INT32_MAX || m->files < 0 || m->files > VQ_MAX_FILES || !vq_type_valid(&pictures))
+	if (m->n < 1 || m->n > UINT32_MAX || m->h < 1 || m->w < 1 || m->c < 1 || m->label_width < 0 || width > 1 << 20 ||
+	    m->classes < 0 || m->classes > INT32_MAX || m->files < 0 || m->files > VQ_MAX_FILES || !vq_type_valid(&pictures) ||
+	    m->pixels < 1 || m->pixels > m->size || (!m->has_windows && m->pixels != (int64_t)vq_type_bytes(&pictures)))
 		return false;
-	at = (at + PAGE - 1) / PAGE * PAGE;
-	if (m->labels_at != at || m->n > INT64_MAX / 8 / width)
-		return false;
-	at += m->has_labels ? m->n * width * (int64_t)sizeof(int32_t) : 0;
-	at = (at + PAGE - 1) / PAGE * PAGE;
-	return m->pixels_at == at && m->size == at + (int64_t)vq_type_bytes(&pictures);
+	set_places(&told);
+	return memcmp(&told, m, sizeof(told)) == 0 && hash_of(m, (const char *)m + m->labels_at) == m->hash;
 }
 
 /* Whether all that the set was made from is as it was. */
@@ -223,9 +249,9 @@ text_or_null(const char *s, int64_t n)
 static int
 open_mapped(struct vq_dataset *d, const struct vq_data_spec *spec, const struct head *m, struct vq_diags *diags)
 {
-	const char *inputs = (const char *)(m + 1) + m->request, *names = inputs + m->inputs;
+	const char *inputs = (const char *)m + m->text_at + m->request, *names = inputs + m->inputs;
 	struct vq_raw_images raw = {
-		.pixels = (uint8_t *)m + m->pixels_at, .map = (void *)m, .mapped = (size_t)m->size,
+		.room = vq_room_of_map((void *)m, (size_t)m->size, VQ_ROOM_HEAD, m->pixels),
 		.n = m->n, .h = m->h, .w = m->w, .c = m->c, .label_width = m->label_width, .classes = (int)m->classes,
 		.sum = m->sum, .squares = m->squares,
 		.class_name = names_of(names, m->names, m->classes),
@@ -235,6 +261,10 @@ open_mapped(struct vq_dataset *d, const struct vq_data_spec *spec, const struct 
 		size_t bytes = (size_t)(m->n * (m->label_width > 0 ? m->label_width : 1)) * sizeof(*raw.labels);
 		raw.labels = memcpy(vq_alloc(bytes), (const char *)m + m->labels_at, bytes);
 	}
+	raw.pixels = raw.room->bytes;
+	if (m->has_windows)
+		raw.window = memcpy(vq_alloc_array((size_t)m->n, sizeof(*raw.window)), (const char *)m + m->windows_at,
+		    (size_t)m->n * sizeof(*raw.window));
 	restore_files(d, inputs, m->files);
 	d->note = text_or_null(names + m->names, m->note);
 	d->absent = text_or_null(names + m->names + m->note, m->absent);
@@ -259,7 +289,8 @@ vq_kept_open(struct vq_dataset *d, const struct vq_data_spec *spec, const char *
 	if (file != NULL)
 		m = map(file);
 	if (m != NULL && sound(m) && m->request == (int64_t)strlen(request) &&
-	    memcmp(m + 1, request, (size_t)m->request) == 0 && fresh((const char *)(m + 1) + m->request, (size_t)m->inputs))
+	    memcmp((const char *)m + m->text_at, request, (size_t)m->request) == 0 &&
+	    fresh((const char *)m + m->text_at + m->request, (size_t)m->inputs))
 		opened = open_mapped(d, spec, m, diags) < 0 ? -1 : 1;
 	else if (m != NULL)
 		munmap((void *)m, (size_t)m->size);
@@ -275,7 +306,7 @@ struct vq_keeping {
 	struct vq_text text;		/* all texts, in the order of the head */
 	struct head head;
 	struct vq_raw_images raw;
-	char *file;
+	char *folder, *file;
 };
 
 /* What the set was made from; false when it cannot be told, or is as large as the pictures themselves. */
@@ -293,26 +324,77 @@ add_inputs(struct vq_text *t, const struct vq_dataset *d, int64_t pixels)
 	return t->len <= TEXT_MAX && d->files + d->inputs > 0 && bytes < pixels / 10 * 9;
 }
 
+static bool
+write_at(int fd, const void *bytes, int64_t n, int64_t at)
+{
+	const char *from = bytes;
+
+	while (n > 0) {
+		ssize_t done = pwrite(fd, from, (size_t)(n < 1 << 30 ? n : 1 << 30), at);
+
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done <= 0)
+			return false;
+		from += done;
+		at += done;
+		n -= done;
+	}
+	return true;
+}
+
+/* What comes behind the pictures, with zeros where nothing is. */
+static char *
+tail_of(const struct vq_keeping *k)
+{
+	const struct head *m = &k->head;
+	const struct vq_raw_images *raw = &k->raw;
+	char *tail = vq_alloc((size_t)(m->size - m->labels_at));
+
+	if (m->has_labels)
+		memcpy(tail, raw->labels, (size_t)(m->n * (m->label_width > 0 ? m->label_width : 1)) * sizeof(*raw->labels));
+	if (m->has_windows)
+		memcpy(tail + (m->windows_at - m->labels_at), raw->window, (size_t)m->n * sizeof(*raw->window));
+	memcpy(tail + (m->text_at - m->labels_at), k->text.s, k->text.len);
+	return tail;
+}
+
+/* Everything but the head first: what has one is whole.  Pictures may be there already. */
+static bool
+write_all(struct vq_keeping *k, int fd, bool pictures)
+{
+	struct head *m = &k->head;
+	char *tail = tail_of(k);
+	bool good = ftruncate(fd, m->size) == 0 &&
+	    (!pictures || write_at(fd, k->raw.pixels, m->pixels, VQ_ROOM_HEAD)) &&
+	    write_at(fd, tail, m->size - m->labels_at, m->labels_at) && fdatasync(fd) == 0;
+
+	m->hash = hash_of(m, tail);
+	free(tail);
+	return good && write_at(fd, m, sizeof(*m), 0) && fsync(fd) == 0;
+}
+
 static void *
 keep(void *arg)
 {
-	static const char zero[PAGE];
 	struct vq_keeping *k = arg;
-	const struct head *m = &k->head;
-	int64_t at = (int64_t)sizeof(*m) + (int64_t)k->text.len;
-	size_t labels = m->has_labels ? (size_t)(m->n * (m->label_width > 0 ? m->label_width : 1)) * sizeof(int32_t) : 0;
-	struct vq_diags quiet = { 0 };
-	struct vq_file f;
+	struct vq_room *room = k->raw.room;
+	bool there = room != NULL && room->temp != NULL;
+	char *temp = there ? room->temp : NULL;
+	int fd = there ? room->fd : vq_room_file(k->folder, k->head.size, &temp);
 
-	vq_file_begin(&f, k->file, (size_t)m->size);
-	vq_file_put(&f, m, sizeof(*m));
-	vq_file_put(&f, k->text.s, k->text.len);
-	vq_file_put(&f, zero, (size_t)(m->labels_at - at));
-	vq_file_put(&f, k->raw.labels, labels);
-	vq_file_put(&f, zero, (size_t)(m->pixels_at - m->labels_at) - labels);
-	vq_file_put(&f, k->raw.pixels, (size_t)(m->size - m->pixels_at));
-	vq_file_end(&f, &quiet);
-	vq_diags_free(&quiet);
+	if (fd >= 0 && write_all(k, fd, !there) && rename(temp, k->file) == 0) {
+		free(temp);
+		temp = NULL;
+	}
+	if (there)
+		room->temp = temp;
+	else if (temp != NULL)
+		unlink(temp), free(temp);
+	if (fd >= 0)
+		close(fd);
+	if (there)
+		room->fd = -1;
 	return NULL;
 }
 
@@ -332,6 +414,7 @@ set_head(struct vq_keeping *k, const struct vq_dataset *d)
 	m->sum = raw->sum;
 	m->squares = raw->squares;
 	m->has_labels = raw->labels != NULL;
+	m->has_windows = raw->window != NULL;
 	m->files = d->files;
 	for (int i = 0; d->class_name != NULL && i < raw->classes; i++) {
 		size_t len = strlen(d->class_name[i]) + 1;
@@ -342,23 +425,8 @@ set_head(struct vq_keeping *k, const struct vq_dataset *d)
 	m->absent = d->absent != NULL ? (int64_t)strlen(d->absent) : 0;
 	vq_text_put(&k->text, d->note, (size_t)m->note);
 	vq_text_put(&k->text, d->absent, (size_t)m->absent);
-
-	int64_t at = (int64_t)(sizeof(*m) + k->text.len), width = m->label_width > 0 ? m->label_width : 1;
-
-	m->labels_at = (at + PAGE - 1) / PAGE * PAGE;
-	at = m->labels_at + (m->has_labels ? m->n * width * (int64_t)sizeof(int32_t) : 0);
-	m->pixels_at = (at + PAGE - 1) / PAGE * PAGE;
-	m->size = m->pixels_at + raw->n * raw->h * raw->w * raw->c;
-}
-
-static bool
-make_folder(const char *folder)
-{
-	char *which = NULL;
-	int rc = vq_file_folders(folder, &which);
-
-	free(which);
-	return rc == 0;
+	m->pixels = vq_images_bytes(raw);
+	set_places(m);
 }
 
 static void
@@ -366,19 +434,19 @@ keeping_free(struct vq_keeping *k)
 {
 	vq_text_free(&k->text);
 	free(k->file);
+	free(k->folder);
 	free(k);
 }
 
 struct vq_keeping *
 vq_kept_begin(const struct vq_dataset *d, const struct vq_data_spec *spec, const char *path)
 {
-	bool part = spec->skip > 0 || spec->limit > 0;
 	struct vq_raw_images raw;
 
-	if (path == NULL || part || spec->fresh || d->kind->gather != vq_images_gather)
+	if (path == NULL || !vq_kept_whole(spec) || d->kind->gather != vq_images_gather)
 		return NULL;
 	vq_images_raw(d, &raw);
-	if (raw.pixels == NULL || raw.n * raw.h * raw.w * raw.c < LEAST)
+	if (raw.pixels == NULL || vq_images_bytes(&raw) < LEAST)
 		return NULL;
 
 	struct vq_keeping *k = vq_alloc(sizeof(*k));
@@ -389,12 +457,13 @@ vq_kept_begin(const struct vq_dataset *d, const struct vq_data_spec *spec, const
 	k->raw = raw;
 	k->head.request = (int64_t)strlen(request);
 	vq_text_put(&k->text, request, strlen(request));
-	bool worth = file != NULL && add_inputs(&k->text, d, raw.n * raw.h * raw.w * raw.c);
+	bool worth = file != NULL && add_inputs(&k->text, d, vq_images_bytes(&raw));
 	k->head.inputs = (int64_t)k->text.len - k->head.request;
 	if (worth) {
 		set_head(k, d);
 		k->file = vq_strdup(file);
-		worth = make_folder(vq_kept_folder(&a)) && pthread_create(&k->thread, NULL, keep, k) == 0;
+		k->folder = vq_strdup(vq_kept_folder(&a));
+		worth = pthread_create(&k->thread, NULL, keep, k) == 0;
 	}
 	free(request);
 	vq_arena_free(&a);
@@ -403,6 +472,50 @@ vq_kept_begin(const struct vq_dataset *d, const struct vq_data_spec *spec, const
 		return NULL;
 	}
 	return k;
+}
+
+/* --- the cache --------------------------------------------------------------- */
+
+bool
+vq_kept_whole(const struct vq_data_spec *spec)
+{
+	return spec->skip == 0 && spec->limit == 0 && !spec->fresh;
+}
+
+struct vq_room *
+vq_kept_room(const struct vq_data_spec *spec, const char *path, int64_t count, int64_t bytes, bool keep, struct vq_diags *diags)
+{
+	struct vq_arena a = { 0 };
+	bool worth = keep && vq_kept_whole(spec) && bytes >= LEAST;
+	struct vq_room *r = vq_room_new(count, bytes, vq_kept_folder(&a), worth, spec->at, path, diags);
+
+	vq_arena_free(&a);
+	return r;
+}
+
+int64_t
+vq_kept_bytes(int *files)
+{
+	struct vq_arena a = { 0 };
+	const char *folder = vq_kept_folder(&a);
+	DIR *dir = folder != NULL ? opendir(folder) : NULL;
+	const struct dirent *e;
+	int64_t sum = 0;
+
+	*files = 0;
+	while (dir != NULL && (e = readdir(dir)) != NULL) {
+		size_t n = strlen(e->d_name), end = strlen(ending);
+		struct stat st;
+
+		if (n > end && strcmp(e->d_name + n - end, ending) == 0 && fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+			sum += st.st_size;
+			++*files;
+		}
+	}
+	if (dir != NULL)
+		closedir(dir);
+	vq_arena_free(&a);
+	return sum;
 }
 
 void

@@ -12,9 +12,18 @@
 #define VQ_DATASETS_KEPT_H
 
 #include "datasets/dataset.h"
+#include "datasets/room.h"
 
 /* The folder, or NULL where there is none to be had. */
 const char *vq_kept_folder(struct vq_arena *a);
+/* How much it holds, in how many files. */
+int64_t vq_kept_bytes(int *files);
+/* Whether a spec asks for all of a split, which may be kept then. */
+bool vq_kept_whole(const struct vq_data_spec *spec);
+/* Room for the count pictures of a set (datasets/room.h): in a file of the cache where they are worth keeping, or too large
+ * for the memory.  keep: the set has files. NULL after an error. */
+struct vq_room *vq_kept_room(const struct vq_data_spec *spec, const char *path, int64_t count, int64_t bytes, bool keep,
+    struct vq_diags *diags);
 
 /*
  * Opens d (kind, name, split and where are set) from a kept file: 1, or 0 when there is

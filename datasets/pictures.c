@@ -14,6 +14,7 @@
 
 #include "datasets/archive.h"
 #include "datasets/images.h"
+#include "datasets/kept.h"
 #include "datasets/picture.h"
 #include "datasets/picture_layout.h"
 #include "datasets/resize.h"
@@ -28,7 +29,9 @@ struct work {
 	int64_t first, n;		/* the part of the list that is wanted */
 	int64_t h, w, c;		/* of all pictures, as they come out */
 	bool any_size, any_colour;	/* the spec says which: they need not be alike */
-	uint8_t *pixels;
+	struct vq_room *room;		/* for all pixels */
+	struct vq_window *window;	/* resize: of each picture, larger than h x w */
+	int64_t sum, squares;		/* of pixels */
 	char **bad;			/* why sample i cannot be read, or NULL */
 	struct vq_diags *diags;
 };
@@ -92,16 +95,70 @@ find_size(struct work *k)
 	return vq_images_size(k->spec, k->list.path, &k->h, &k->w, &k->c, k->diags);
 }
 
+/* What resize makes of a picture; false when that is no picture any more. */
+static bool
+enlarged(const struct work *k, const struct vq_picture *p, struct vq_window *to, char why[VQ_WHY])
+{
+	int64_t h = p->h, w = p->w;
+
+	vq_images_enlarged(k->spec, &h, &w);
+	if (h * w > VQ_PICTURE_PIXELS) {
+		snprintf(why, VQ_WHY, "is %lld x %lld: with a shorter side of %lld it is too large", (long long)p->h, (long long)p->w,
+		    (long long)k->spec->resize);
+		return false;
+	}
+	to->h = (int32_t)h;
+	to->w = (int32_t)w;
+	return true;
+}
+
+static void
+measure_some(struct work *k, struct vq_picture_reader *r)
+{
+	struct vq_decoder *decoder = vq_decoder_new();
+	struct vq_picture p;
+	uint8_t *bytes = NULL;
+	size_t cap = 0, size;
+	char why[VQ_WHY];
+	int64_t index = 0;
+
+	/* What is wrong is said when they are decoded. */
+	while (vq_picture_reader_next(r, &index, &bytes, &cap, &size, why) > 0)
+		if (why[0] == '\0' && vq_picture_head(decoder, bytes, size, &p, why) == 0)
+			enlarged(k, &p, &k->window[index - k->first], why);
+	free(bytes);
+	vq_decoder_free(decoder);
+}
+
+/* The sizes of all pictures, from their heads; how many bytes they take, -1 after an error. */
+static int64_t
+measure(struct work *k)
+{
+	struct vq_picture_reader *r = vq_picture_reader_new(&k->list, k->first, k->n, k->diags);
+	int64_t at = 0;
+
+	k->window = vq_alloc_array((size_t)k->n, sizeof(*k->window));
+#pragma omp parallel num_threads(vq_threads())
+	measure_some(k, r);
+	if (vq_picture_reader_end(r) < 0)
+		return -1;
+	for (int64_t i = 0; i < k->n; i++) {
+		k->window[i].at = at;
+		at += (int64_t)k->window[i].h * k->window[i].w * k->c;
+	}
+	return at;
+}
+
 static int
 make_room(struct work *k)
 {
-	int64_t each = k->h * k->w * k->c;
+	int64_t bytes = k->spec->resize > 0 ? measure(k) : k->n * k->h * k->w * k->c;
 
-	if (vq_images_fit(k->spec, k->list.path, k->n, k->h, k->w, each, k->diags) < 0)
+	if (bytes < 0)
 		return -1;
-	k->pixels = vq_alloc((size_t)(k->n * each));
+	k->room = vq_kept_room(k->spec, k->list.path, k->n, bytes, true, k->diags);
 	k->bad = vq_alloc_array((size_t)k->n, sizeof(*k->bad));
-	return 0;
+	return k->room != NULL ? 0 : -1;
 }
 
 /* --- decoding ---------------------------------------------------------------- */
@@ -120,6 +177,35 @@ fits(const struct work *k, const struct vq_picture *p, char why[VQ_WHY])
 	return false;
 }
 
+/* One picture to its place, its pixels added up. */
+static bool
+place(struct work *k, struct vq_resizer *resizer, const struct vq_picture *p, int64_t i, char why[VQ_WHY])
+{
+	int64_t each = k->h * k->w * k->c, sum, squares;
+	uint8_t *to = k->room->bytes + i * each;
+
+	if (k->window != NULL) {
+		struct vq_window now = k->window[i];
+
+		if (!enlarged(k, p, &now, why))
+			return false;
+		if (now.h != k->window[i].h || now.w != k->window[i].w) {
+			snprintf(why, VQ_WHY, "changed while it was read");
+			return false;
+		}
+		vq_resizer_whole(resizer, now.h, now.w);
+		each = (int64_t)now.h * now.w * k->c;
+		to = k->room->bytes + now.at;
+	}
+	vq_resize_u8(resizer, p->pixel, p->h, p->w, p->c, to);
+	vq_images_sums(to, each, &sum, &squares);
+#pragma omp atomic
+	k->sum += sum;
+#pragma omp atomic
+	k->squares += squares;
+	return true;
+}
+
 static void
 decode_some(struct work *k, struct vq_picture_reader *r)
 {
@@ -127,7 +213,7 @@ decode_some(struct work *k, struct vq_picture_reader *r)
 	    k->spec->interpolation);
 	struct vq_decoder *decoder = vq_decoder_new();
 	uint8_t *bytes = NULL;
-	size_t cap = 0, size, each = (size_t)(k->h * k->w * k->c);
+	size_t cap = 0, size;
 	char why[VQ_WHY];
 	int64_t index = 0;
 
@@ -135,9 +221,8 @@ decode_some(struct work *k, struct vq_picture_reader *r)
 		struct vq_picture p;
 		int64_t i = index - k->first;
 
-		if (why[0] == '\0' && vq_picture_decode(decoder, bytes, size, &p, why) == 0 && fits(k, &p, why))
-			vq_resize_u8(resizer, p.pixel, p.h, p.w, p.c, k->pixels + (size_t)i * each);
-		else
+		if (why[0] != '\0' || vq_picture_decode(decoder, bytes, size, &p, why) < 0 || !fits(k, &p, why) ||
+		    !place(k, resizer, &p, i, why))
 			k->bad[i] = vq_strdup(why);
 	}
 	free(bytes);
@@ -238,13 +323,17 @@ settle(struct work *k, struct vq_dataset *d, struct vq_raw_images *raw)
 	for (int64_t i = 0; i < k->n; i++) {
 		if (k->bad[i] != NULL)
 			continue;
-		if (kept < i)
-			memcpy(k->pixels + (size_t)kept * each, k->pixels + (size_t)i * each, each);
+		if (kept < i && k->window != NULL)
+			k->window[kept] = k->window[i];
+		else if (kept < i)
+			memcpy(k->room->bytes + (size_t)kept * each, k->room->bytes + (size_t)i * each, each);
 		take_label(k, raw, kept++, i);
 	}
 	if (bad > 0)
 		d->note = skipped_note(k, bad);
 	raw->n = kept;
+	if (k->window == NULL)
+		k->room->size = kept * (int64_t)each;
 	return 0;
 }
 
@@ -278,8 +367,13 @@ load(struct work *k, struct vq_dataset *d, struct vq_raw_images *raw)
 	if (k->n < 0 || report_empty_class(k) < 0 || find_size(k) < 0 || make_room(k) < 0 || decode(k) < 0 ||
 	    settle(k, d, raw) < 0)
 		return -1;
-	raw->pixels = k->pixels;
-	k->pixels = NULL;
+	raw->pixels = k->room->bytes;
+	raw->room = k->room;
+	raw->window = k->window;
+	raw->sum = k->sum;
+	raw->squares = k->squares;
+	k->room = NULL;
+	k->window = NULL;
 	raw->h = k->h;
 	raw->w = k->w;
 	raw->c = k->c;
@@ -391,7 +485,8 @@ vq_pictures_open(struct vq_dataset *d, const struct vq_data_spec *spec, const ch
 	for (int64_t i = 0; k.bad != NULL && i < k.n; i++)
 		free(k.bad[i]);
 	free(k.bad);
-	free(k.pixels);
+	vq_room_free(k.room);
+	free(k.window);
 	vq_picture_files_free(&k.list);
 	if (rc < 0) {
 		free(raw.labels);

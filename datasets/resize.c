@@ -26,6 +26,7 @@ struct axis {
 struct vq_resizer {
 	int64_t h, w, c;
 	enum vq_interpolation how;
+	bool whole;			/* nothing is cut off */
 	struct axis x, y;
 	void *grey, *half, *done;	/* between the passes */
 	size_t grey_cap, half_cap, done_cap;
@@ -114,6 +115,8 @@ set_axes(struct vq_resizer *r, int64_t h, int64_t w)
 	double is = (double)w / (double)h, wanted = (double)r->w / (double)r->h;
 	double part_w = (double)w, part_h = (double)h, left, top;
 
+	if (r->whole)
+		wanted = is;
 	if (is > wanted)
 		part_w = wanted * (double)h;
 	else if (is < wanted)
@@ -209,6 +212,14 @@ vq_resizer_new(int64_t h, int64_t w, int64_t c, enum vq_interpolation how)
 	r->c = c;
 	r->how = how;
 	return r;
+}
+
+void
+vq_resizer_whole(struct vq_resizer *r, int64_t h, int64_t w)
+{
+	r->h = h;
+	r->w = w;
+	r->whole = true;
 }
 
 void

@@ -18,6 +18,8 @@ enum vq_interpolation { VQ_BILINEAR, VQ_BICUBIC, VQ_BOX };
 struct vq_resizer;
 /* To h x w (0 and 0: any size stays as it is) with c channels (1, 3, or 0: as they are). */
 struct vq_resizer *vq_resizer_new(int64_t h, int64_t w, int64_t c, enum vq_interpolation how);
+/* From now on to h x w without regard to the aspect: nothing is cut off (Pillow's Image.resize). */
+void vq_resizer_whole(struct vq_resizer *r, int64_t h, int64_t w);
 void vq_resizer_free(struct vq_resizer *r);
 /* in [h, w, c] -> out, dense.  From one channel to three or three to one, or as many. */
 void vq_resize_u8(struct vq_resizer *r, const uint8_t *in, int64_t h, int64_t w, int64_t c, uint8_t *out);

@@ -114,9 +114,9 @@ make_key(const struct vq_dataset *data, const struct vq_data_spec *spec, const c
 
 	if (vq_dataset_sha256(data, hex, d) < 0)
 		return -1;
-	vq_text_add(out, "%s-%s-%s-%lld-%lld-%.9g-%.9g-%d-%lld", model, hex[0] ? hex : data->name, spec->split,
+	vq_text_add(out, "%s-%s-%s-%lld-%lld-%.9g-%.9g-%d-%lld-%lld", model, hex[0] ? hex : data->name, spec->split,
 	    (long long)data->count, (long long)spec->skip, spec->lo, spec->hi, spec->interpolation,
-	    (long long)spec->channels);
+	    (long long)spec->channels, (long long)spec->resize);
 	return 0;
 }
 

@@ -5,12 +5,18 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <png.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <zlib.h>
 
+#include "datasets/images.h"
 #include "datasets/kept.h"
+#include "engine/threads.h"
 #include "tests/datasets.h"
 #include "tests/scratch.h"
 
@@ -125,15 +131,13 @@ expect(const struct vq_data_spec *spec, uint32_t i, int byte)
 	vq_dataset_close(d);
 }
 
-/* Overwrites the last byte of a file: of the last picture's pixels. */
+/* Overwrites the last byte of the last picture. */
 static void
 alter_last(const char *path, unsigned char byte)
 {
-	struct stat st;
 	int fd = open(path, O_WRONLY);
 
-	ck_assert_int_eq(fstat(fd, &st), 0);
-	ck_assert_int_eq(pwrite(fd, &byte, 1, st.st_size - 1), 1);
+	ck_assert_int_eq(pwrite(fd, &byte, 1, VQ_ROOM_HEAD + N * SIDE * SIDE - 1), 1);
 	close(fd);
 }
 
@@ -211,7 +215,13 @@ START_TEST(damaged)
 		ck_assert_int_eq(stat(file, &st), 0);		/* and written again */
 		ck_assert_int_gt(st.st_size, N * SIDE * SIDE);
 	}
-	for (off_t at = 0; at < 400; at++) {			/* head, request and inputs */
+	ck_assert_int_eq(stat(file, &st), 0);
+	for (off_t at = 0; at < st.st_size; at += at < 200 ? 1 : 9) {	/* the head, labels, request and inputs */
+		if (at == 200)
+			at = VQ_ROOM_HEAD + N * SIDE * SIDE;
+		if (at > VQ_ROOM_HEAD + N * SIDE * SIDE + 100 && at < st.st_size - 300)
+			at = st.st_size - 300;
+
 		int fd = open(file, O_RDWR);
 		unsigned char byte;
 
@@ -221,6 +231,8 @@ START_TEST(damaged)
 		close(fd);
 		struct vq_dataset *d = open_whole(&spec);
 		ck_assert_int_eq(d->count, N);
+		for (uint32_t i = 0; i < 30; i++)
+			ck_assert_int_eq(label(d, i), (int)i % 10);
 		vq_dataset_close(d);
 	}
 	free(file);
@@ -302,6 +314,175 @@ START_TEST(nothing_kept)
 }
 END_TEST
 
+/* What a killed process left goes, what is being written stays. */
+START_TEST(left_over)
+{
+	char *source = idx_folder(100), *dead = vq_asprintf("%s/cache/1-0.part", dir), *living = vq_asprintf("%s/cache/2-0.part", dir);
+	struct vq_data_spec spec = spec_of(source);
+	int fd, files;
+
+	expect(&spec, 3, 103);
+	ck_assert_int_gt(vq_kept_bytes(&files), N * SIDE * SIDE);
+	ck_assert_int_eq(files, 1);
+	fd = open(dead, O_CREAT | O_WRONLY, 0600);
+	close(fd);
+	fd = open(living, O_CREAT | O_WRONLY, 0600);
+	ck_assert_int_eq(flock(fd, LOCK_EX), 0);
+	free(idx_folder(50));
+	expect(&spec, 3, 53);
+	ck_assert_int_lt(access(dead, F_OK), 0);
+	ck_assert_int_eq(access(living, F_OK), 0);
+	close(fd);
+	free(source);
+	free(dead);
+	free(living);
+}
+END_TEST
+
+/* A process that dies while pictures are decoded or written: nothing that is half done is ever read. */
+START_TEST(killed)
+{
+	char *folder = vq_asprintf("%s/p", dir);
+	struct vq_data_spec spec = spec_of(folder);
+	int files = 0;
+
+	mkdir(folder, 0777);
+	for (int i = 0; i < 6; i++) {
+		char *path = vq_asprintf("%s/%d.png", folder, i);
+
+		write_png(path, 10 + i);
+		free(path);
+	}
+	for (int ms = 5; ms < 100 && files == 0; ms += 12) {
+		pid_t child = fork();
+
+		if (child == 0) {
+			vq_threads_set(1);
+			open_whole(&spec);
+			for (;;)
+				pause();
+		}
+		usleep((useconds_t)ms * 1000);
+		kill(child, SIGKILL);
+		waitpid(child, NULL, 0);
+		vq_kept_bytes(&files);
+	}
+	for (int turn = 0; turn < 2; turn++)
+		for (uint32_t i = 0; i < 6; i++)
+			expect(&spec, i, 10 + (int)i);
+	ck_assert_int_eq(kept_files(NULL), 1);
+	free(folder);
+}
+END_TEST
+
+static void
+two_pictures(char path[100])
+{
+	snprintf(path, 100, "%s/a", dir);
+	mkdir(path, 0777);
+	strcat(path, "/1.png");
+	write_png(path, 10);
+	snprintf(path, 100, "%s/a/2.png", dir);
+	write_png(path, 11);
+	snprintf(path, 100, "%s/a", dir);
+}
+
+/* Pictures larger than what is delivered of them, of sizes of their own. */
+START_TEST(windows)
+{
+	char path[100], hex[2][65];
+	struct vq_data_spec spec;
+
+	two_pictures(path);
+	spec = spec_of(path);
+	spec.resize = 1100;
+	spec.size = (struct vq_ints){ .v = { 1000, 900 }, .count = 2 };
+	for (int kept = 0; kept < 2; kept++) {
+		struct vq_dataset *d = open_whole(&spec);
+
+		vq_images_digest(d, hex[kept]);
+		ck_assert_int_eq(d->field[0].type.shape.dim[1], 900);
+		ck_assert_double_eq_tol(d->variance, .25 / 255 / 255, 1e-12);
+		ck_assert_int_eq(pixel(d, 1), 11);
+		vq_dataset_close(d);
+	}
+	ck_assert_str_eq(hex[0], hex[1]);
+	ck_assert_int_eq(kept_files(NULL), 1);
+	spec.skip = 1;
+	expect(&spec, 0, 11);
+	spec.resize = 1000;
+	expect(&spec, 0, 11);
+	ck_assert_int_eq(kept_files(NULL), 1);
+}
+END_TEST
+
+/* Beyond a limit on files, as on a full disk: memory serves. */
+START_TEST(full_disk)
+{
+	char path[100];
+	struct vq_data_spec spec;
+	struct rlimit most = { 1 << 20, 1 << 20 };
+
+	two_pictures(path);
+	spec = spec_of(path);
+	signal(SIGXFSZ, SIG_IGN);
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &most), 0);
+	expect(&spec, 1, 11);
+	ck_assert_int_eq(kept_files(NULL), 0);
+}
+END_TEST
+
+/* A list of one picture n times. */
+static void
+write_list(const char *path, int n)
+{
+	FILE *f = fopen(path, "w");
+
+	for (int i = 0; i < n; i++)
+		fprintf(f, "a/1.png %d\n", i);
+	fclose(f);
+}
+
+/* More than the memory that a process may have, and than there is of disk. */
+START_TEST(larger_than_memory)
+{
+	char path[100], list[100];
+	struct vq_data_spec spec;
+	struct rlimit most = { 64 << 20, 64 << 20 };
+
+	two_pictures(path);
+	snprintf(list, sizeof(list), "%s/mine.txt", dir);
+	write_list(list, 40);
+	spec = spec_of(list);
+	vq_threads_set(1);
+	ck_assert_int_eq(setrlimit(RLIMIT_DATA, &most), 0);
+	for (int kept = 0; kept < 2; kept++) {		/* 126 MB */
+		struct vq_dataset *d = open_whole(&spec);
+
+		ck_assert_int_eq(d->count, 40);
+		ck_assert_int_eq(pixel(d, 39), 10);
+		ck_assert_int_eq(label(d, 39), 39);
+		vq_dataset_close(d);
+	}
+	ck_assert_int_eq(kept_files(NULL), 1);
+	spec.limit = 30;
+	expect(&spec, 29, 10);				/* a part of what was kept */
+	spec.fresh = true;
+	expect(&spec, 29, 10);				/* from its files, in one without a name */
+	ck_assert_int_eq(kept_files(NULL), 1);
+	setenv("VQGRAPH_CACHE", "", 1);
+	refuses(&spec, VQ_DATA, "30 pictures take 0.0944 GB, more than the memory (0.0671 GB)");
+	refuses(&spec, VQ_DATA, "there is no folder to keep them in");
+	snprintf(path, sizeof(path), "%s/cache", dir);
+	setenv("VQGRAPH_CACHE", path, 1);
+	write_list(list, 50000);
+	spec = spec_of(list);
+	spec.size = (struct vq_ints){ .v = { 8192 }, .count = 1 };
+	refuses(&spec, VQ_DATA, "50000 pictures take 1.01e+04 GB, more than the memory");
+	refuses(&spec, VQ_DATA, "than what is free in the cache");
+}
+END_TEST
+
 int
 main(void)
 {
@@ -315,6 +496,11 @@ main(void)
 	tcase_add_test(c, damaged);
 	tcase_add_test(c, pictures);
 	tcase_add_test(c, nothing_kept);
+	tcase_add_test(c, left_over);
+	tcase_add_test(c, killed);
+	tcase_add_test(c, windows);
+	tcase_add_test(c, full_disk);
+	tcase_add_test(c, larger_than_memory);
 	suite_add_tcase(s, c);
 
 	SRunner *r = srunner_create(s);

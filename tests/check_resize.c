@@ -6,11 +6,15 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-#include "datasets/dataset.h"
+#include "datasets/images.h"
 #include "datasets/resize.h"
 #include "engine/checkpoint.h"
+#include "engine/image.h"
 #include "tests/datasets.h"
+#include "tests/scratch.h"
 
 /* An array of the fixtures. */
 static void *
@@ -183,7 +187,7 @@ START_TEST(what_cannot_be_had)
 	s.limit = 0;
 	s.size = (struct vq_ints){ 2, { 8192, 8192 } };
 	s.channels = 3;
-	refuses_saying(&s, VQ_DATA, "60000 pictures of 8192 x 8192 take");
+	refuses_saying(&s, VQ_DATA, "60000 pictures take 1.21e+04 GB");
 }
 END_TEST
 
@@ -243,6 +247,164 @@ START_TEST(windows)
 	ck_assert_int_ge(least, 1);
 	ck_assert_int_le(most, 24);
 	vq_dataset_close(d);
+}
+END_TEST
+
+/* --- a window of a larger picture ------------------------------------------------ */
+
+/* Image.resize, to the bit, of the sizes that torchvision's Resize of one number gives. */
+START_TEST(resizes_as_pillow)
+{
+	static const struct { const char *name; enum vq_interpolation how; int64_t side, h, w; } to[] = {
+		{ "short-bilinear-8.npy", VQ_BILINEAR, 8, 8, 11 }, { "short-bicubic-20.npy", VQ_BICUBIC, 20, 20, 27 },
+	};
+	struct vq_type in_type, type;
+	uint8_t *in = array("rgb.png.npy", &in_type), out[20 * 27 * 3];
+
+	for (size_t i = 0; i < VQ_COUNT(to); i++) {
+		struct vq_data_spec s = { .resize = to[i].side };
+		int64_t h = 13, w = 18;
+		uint8_t *expected = array(to[i].name, &type);
+		struct vq_resizer *r = vq_resizer_new(0, 0, 0, to[i].how);
+
+		vq_images_enlarged(&s, &h, &w);
+		ck_assert(h == to[i].h && w == to[i].w && type.shape.dim[0] == h && type.shape.dim[1] == w);
+		vq_resizer_whole(r, h, w);
+		vq_resize_u8(r, in, 13, 18, 3, out);
+		ck_assert_mem_eq(out, expected, (size_t)(h * w * 3));
+		h = 18, w = 13;
+		vq_images_enlarged(&s, &h, &w);
+		ck_assert(h == to[i].w && w == to[i].h);
+		vq_resizer_free(r);
+		free(expected);
+	}
+	free(in);
+}
+END_TEST
+
+/* The place of a window of h x w in the picture p of ph x pw, or -1. */
+static int
+place_in(const uint8_t *p, int ph, int pw, const float *seen, int h, int w)
+{
+	for (int flip = 0; flip < 2; flip++)
+		for (int dy = 0; dy <= ph - h; dy++)
+			for (int dx = 0; dx <= pw - w; dx++) {
+				bool same = true;
+
+				for (int i = 0; i < h * w * 3 && same; i++) {
+					int x = i / 3 % w, from = ((dy + i / 3 / w) * pw + dx + (flip ? w - 1 - x : x)) * 3 + i % 3;
+
+					same = lroundf(seen[i] * 255) == p[from];
+				}
+				if (same)
+					return (flip * (ph - h + 1) + dy) * (pw - w + 1) + dx;
+			}
+	return -1;
+}
+
+static void
+expect_windows(const struct vq_data_spec *s)
+{
+	enum { H = 6, W = 7, FROM_H = 8, FROM_W = 11, PLACES = (FROM_H - H + 1) * (FROM_W - W + 1) };
+	struct vq_dataset *d = open_whole(s);
+	struct vq_type type;
+	uint8_t *whole = array("short-bilinear-8.npy", &type), seen[2 * PLACES] = { 0 };
+	float x[2 * H * W * 3];
+	uint32_t index[] = { 1, 0 };
+
+	ck_assert_int_eq(d->count, 2);
+	ck_assert_int_eq(vq_shape_count(&d->field[0].type.shape), H * W * 3);
+	d->kind->gather(d, 0, index, 2, x);
+	ck_assert_int_eq(place_in(whole, FROM_H, FROM_W, x + H * W * 3, H, W), 1 * (FROM_W - W + 1) + 2);
+	ck_assert_int_eq(place_in(whole, FROM_H, FROM_W, x, H, W), -1);		/* the other is upright */
+	for (uint64_t epoch = 0; epoch < 400; epoch++) {
+		const struct vq_pass pass = { 1, epoch };
+		int at;
+
+		d->kind->augmented(d, 0, index, 2, &pass, x);
+		at = place_in(whole, FROM_H, FROM_W, x + H * W * 3, H, W);
+		ck_assert_int_ge(at, 0);
+		seen[at] = 1;
+	}
+	for (int i = 0; i < 2 * PLACES; i++)
+		ck_assert_msg(seen[i], "never at %d", i);
+	vq_dataset_close(d);
+	free(whole);
+}
+
+START_TEST(windows_of_any_picture)
+{
+	char dir[64], *to, *from = vq_asprintf("%s/tests/fixtures/rgb.png", VQ_SRCDIR), why[256];
+	struct vq_data_spec s;
+	struct vq_diags diags = { 0 };
+	uint8_t upright[18 * 13 * 3];
+	struct vq_image im = { .w = 13, .h = 18, .channels = 3, .pixel = upright };
+
+	scratch_make(dir);
+	to = vq_asprintf("%s/a.png", dir);
+	ck_assert_int_eq(symlink(from, to), 0);
+	free(to);
+	to = vq_asprintf("%s/b.png", dir);
+	for (size_t i = 0; i < sizeof(upright); i++)
+		upright[i] = (uint8_t)(i * i % 251);
+	ck_assert_int_eq(vq_image_write_png(to, &im, &diags), 0);
+	s = spec_of(dir);
+	s.resize = 8;
+	s.flip = true;
+	refuses_saying(&s, VQ_CONFIG, "resize wants size: a window of at most 8 x 8");
+	s.size = (struct vq_ints){ 2, { 6, 9 } };
+	refuses_saying(&s, VQ_CONFIG, "resize wants size: a window of at most 8 x 8");
+	s.size = (struct vq_ints){ 2, { 6, 7 } };
+	expect_windows(&s);
+	s.crop = 2;
+	refuses_saying(&s, VQ_CONFIG, "resize and crop are two ways of a random window");
+	s.crop = 0;
+
+	/* One that cannot be read leaves a gap, and no more. */
+	free(to);
+	to = vq_asprintf("%s/0.png", dir);
+	FILE *f = fopen(to, "w");
+	fputs("no picture", f);
+	fclose(f);
+	snprintf(why, sizeof(why), "1 of 3 pictures");
+	refuses_saying(&s, VQ_DATA, why);
+	s.bad = VQ_BAD_SKIP;
+	expect_windows(&s);
+	free(to);
+	free(from);
+	scratch_remove(dir);
+}
+END_TEST
+
+/* A set of one size; the same windows as of pictures in files. */
+START_TEST(windows_of_an_array)
+{
+	struct vq_data_spec s = spec_of("digits"), plain = s;
+	struct vq_resizer *r = vq_resizer_new(32, 32, 1, VQ_BILINEAR);
+	struct vq_dataset *d, *small;
+	float x[PIXELS], y[30 * 30];
+	uint8_t bytes[PIXELS], expected[32 * 32];
+	uint32_t index = 3;
+	char hex[2][65];
+
+	plain.limit = s.limit = 8;
+	s.resize = 32;
+	s.size = (struct vq_ints){ 1, { 30 } };
+	small = open_whole(&plain);
+	d = open_whole(&s);
+	small->kind->gather(small, 0, &index, 1, x);
+	d->kind->gather(d, 0, &index, 1, y);
+	for (int i = 0; i < PIXELS; i++)
+		bytes[i] = (uint8_t)lroundf(x[i] * 255);
+	vq_resize_u8(r, bytes, SIDE, SIDE, 1, expected);
+	for (int i = 0; i < 30 * 30; i++)
+		ck_assert_int_eq(lroundf(y[i] * 255), expected[(i / 30 + 1) * 32 + i % 30 + 1]);
+	vq_images_digest(d, hex[0]);
+	vq_images_digest(small, hex[1]);
+	ck_assert_str_ne(hex[0], hex[1]);
+	vq_dataset_close(d);
+	vq_dataset_close(small);
+	vq_resizer_free(r);
 }
 END_TEST
 
@@ -319,6 +481,9 @@ main(void)
 	tcase_add_test(t, any_set_is_resized);
 	tcase_add_test(t, what_cannot_be_had);
 	tcase_add_test(t, windows);
+	tcase_add_test(t, resizes_as_pillow);
+	tcase_add_test(t, windows_of_any_picture);
+	tcase_add_test(t, windows_of_an_array);
 	tcase_add_test(t, same_bits_in_any_batch);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);

@@ -233,10 +233,17 @@ examine_data(struct findings *f)
 {
 	const struct vq_source_kind *const *k = vq_source_kinds();
 	struct vq_arena a = { 0 };
+	char size[VQ_NUM_STR];
+	int files;
+	int64_t bytes = vq_kept_bytes(&files);
 
 	group(f, "data", "datasets");
 	fact(f, "VQGRAPH_DATA", "%s", getenv("VQGRAPH_DATA") ? getenv("VQGRAPH_DATA") : "not set");
-	fact(f, "cache", "%s", vq_kept_folder(&a) ? vq_kept_folder(&a) : "none: decoded sets are not kept");
+	if (vq_kept_folder(&a) != NULL)
+		fact(f, "cache", "%s: %s of decoded pictures in %d file%s", vq_kept_folder(&a), vq_bytes_str((double)bytes, size), files,
+		    files == 1 ? "" : "s");
+	else
+		fact(f, "cache", "none: decoded sets are not kept");
 	for (; *k; k++) {
 		const char *where = (*k)->folder ? vq_data_find(*k, "train", &a) : "built in";
 		struct vq_text places = { 0 };

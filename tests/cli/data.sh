@@ -27,7 +27,8 @@ train 3 "size: [0, 28]"
 train 3 "size: 28, channels: 2"
 err "channels must be 1"
 train 3 "resize: 28"
-err "size"
+err "resize wants size"
+train 0 "resize: 32, size: 28, channels: 1"
 train 3 "interpolation: nearest"
 err "bilinear"
 
@@ -49,6 +50,18 @@ train 3 "size: 28, bad: ignore"
 err "skip"
 run 4 data verify ./photos
 err "no.png"
+
+# Named by a list, with labels and without.
+find photos/train -name '*.jpg' | sort >mine.txt
+run 0 data verify ./mine.txt
+out "./mine.txt:train  8 samples, image f32[13, 18, 3]"
+run 0 run tiny.yaml --max-steps 2 'stages.tok.data={source: ./mine.txt, batch: 4, size: 28, channels: 1}' 'stages.tok.validate={data: {source: ./mine.txt, size: 28, channels: 1}}'
+printf 'photos/none.jpg\n' >>mine.txt
+run 4 data verify ./mine.txt
+err "./mine.txt:9: photos/none.jpg cannot be read: No such file"
+printf 'photos/train/plain/1.jpg 3\n' >>mine.txt
+run 4 data verify ./mine.txt
+err "./mine.txt:10: there is one label, where ./mine.txt:1 has none"
 
 # The same as a tar, named as a set is.
 rm photos/train/round/no.png
