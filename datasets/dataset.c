@@ -459,14 +459,20 @@ vq_data_splits(const struct vq_data_spec *spec, struct vq_arena *a)
 	const char *path = vq_data_path(spec, spec->source, a), **there;
 	int n = 0;
 
-	if (k != NULL)
+	if (k != NULL && (k->splits == NULL || k->folder == NULL))
 		return vq_source_splits(k);
+	there = vq_arena_alloc(a, 8 * sizeof(*there));
+	/* Not everyone has all of what is more than train and test. */
+	for (const char *const *s = k != NULL ? vq_source_splits(k) : NULL; s != NULL && *s != NULL; s++)
+		if (vq_data_find(k, *s, a) != NULL)
+			there[n++] = *s;
+	if (k != NULL)
+		return n > 0 ? there : vq_source_splits(k);
 	for (int i = 0; k == NULL && path_kinds[i] != NULL; i++)
 		if (path_kinds[i]->knows(path))
 			k = path_kinds[i];
 	if (k == NULL)
 		k = path_kinds[0];
-	there = vq_arena_alloc(a, 8 * sizeof(*there));
 	for (const char *const *s = vq_source_splits(k); *s != NULL; s++)
 		if (k->has != NULL ? k->has(path, *s) : k->missing(path, *s) == NULL)
 			there[n++] = *s;

@@ -28,7 +28,7 @@ struct vq_raw_images {
 	int classes;
 	const char **class_name;	/* one piece of memory, or NULL */
 	struct vq_room *room;		/* what pixels or values are in, or NULL: malloc */
-	struct vq_window *window;	/* of each picture, where they are larger than h x w, and of sizes of their own; or NULL */
+	struct vq_window *window;	/* of each picture, where they are larger than h x w; or NULL */
 	int64_t sum, squares;		/* of all pixels, where squares > 0 */
 };
 

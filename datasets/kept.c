@@ -6,7 +6,6 @@
  */
 #include "datasets/kept.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -23,11 +22,10 @@
 #include "engine/file.h"
 
 enum {
-	LEAST = 4 << 20,		/* bytes of pictures that are worth a file */
 	TEXT_MAX = 1 << 29,		/* of inputs, a line each */
 };
 
-static const char magic[16] = "vqgraph kept 2\n", ending[] = ".pictures";
+static const char magic[16] = "vqgraph kept 2\n";
 
 struct head {
 	char magic[16];
@@ -42,20 +40,6 @@ _Static_assert(sizeof(struct head) <= VQ_ROOM_HEAD, "the head has a page");
 
 /* --- what is asked for, and what it was made from ---------------------------- */
 
-const char *
-vq_kept_folder(struct vq_arena *a)
-{
-	const char *own = getenv("VQGRAPH_CACHE"), *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-
-	if (own != NULL)
-		return own[0] == '/' ? vq_arena_strdup(a, own) : NULL;
-	if (xdg != NULL && xdg[0] == '/')
-		return vq_arena_printf(a, "%s/vqgraph", xdg);
-	if (home != NULL && home[0] == '/')
-		return vq_arena_printf(a, "%s/.cache/vqgraph", home);
-	return NULL;
-}
-
 /* All of the spec that decides which bytes come out, as text. */
 static char *
 request_of(const struct vq_dataset *d, const struct vq_data_spec *spec, const char *path)
@@ -63,9 +47,9 @@ request_of(const struct vq_dataset *d, const struct vq_data_spec *spec, const ch
 	char *real = realpath(path, NULL);
 	const struct vq_ints *size = &spec->size;
 	long long h = size->count > 0 ? size->v[0] : 0, w = size->count > 0 ? size->v[size->count > 1] : 0;
-	char *text = vq_asprintf("%s\n%s\n%s\n%lld x %lld of %lld, filter %d, channels %lld, bad %d\n%s\n", d->kind->name,
-	    real != NULL ? real : path, d->split, h, w, (long long)spec->resize, spec->interpolation, (long long)spec->channels,
-	    spec->bad, spec->labels != NULL ? spec->labels : "");
+	char *text = vq_asprintf("%s\n%s\n%s\n%lld x %lld of %lld, filter %d, channels %lld, bad %d\n%s\n",
+	    d->kind->name, real != NULL ? real : path, d->split, h, w, (long long)spec->resize, spec->interpolation,
+	    (long long)spec->channels, spec->bad, spec->labels != NULL ? spec->labels : "");
 
 	free(real);
 	return text;
@@ -81,7 +65,7 @@ file_of(const char *request, struct vq_arena *a)
 		return NULL;
 	vq_sha256_bytes(&(struct vq_bytes){ request, strlen(request) }, 1, hex);
 	hex[32] = '\0';
-	return vq_arena_printf(a, "%s/%s%s", folder, hex, ending);
+	return vq_arena_printf(a, "%s/%s" VQ_KEPT_ENDING, folder, hex);
 }
 
 /* A line of the inputs, without what must not be in it; false when it cannot be told. */
@@ -446,7 +430,7 @@ vq_kept_begin(const struct vq_dataset *d, const struct vq_data_spec *spec, const
 	if (path == NULL || !vq_kept_whole(spec) || d->kind->gather != vq_images_gather)
 		return NULL;
 	vq_images_raw(d, &raw);
-	if (raw.pixels == NULL || vq_images_bytes(&raw) < LEAST)
+	if (raw.pixels == NULL || vq_images_bytes(&raw) < VQ_KEPT_LEAST)
 		return NULL;
 
 	struct vq_keeping *k = vq_alloc(sizeof(*k));
@@ -472,50 +456,6 @@ vq_kept_begin(const struct vq_dataset *d, const struct vq_data_spec *spec, const
 		return NULL;
 	}
 	return k;
-}
-
-/* --- the cache --------------------------------------------------------------- */
-
-bool
-vq_kept_whole(const struct vq_data_spec *spec)
-{
-	return spec->skip == 0 && spec->limit == 0 && !spec->fresh;
-}
-
-struct vq_room *
-vq_kept_room(const struct vq_data_spec *spec, const char *path, int64_t count, int64_t bytes, bool keep, struct vq_diags *diags)
-{
-	struct vq_arena a = { 0 };
-	bool worth = keep && vq_kept_whole(spec) && bytes >= LEAST;
-	struct vq_room *r = vq_room_new(count, bytes, vq_kept_folder(&a), worth, spec->at, path, diags);
-
-	vq_arena_free(&a);
-	return r;
-}
-
-int64_t
-vq_kept_bytes(int *files)
-{
-	struct vq_arena a = { 0 };
-	const char *folder = vq_kept_folder(&a);
-	DIR *dir = folder != NULL ? opendir(folder) : NULL;
-	const struct dirent *e;
-	int64_t sum = 0;
-
-	*files = 0;
-	while (dir != NULL && (e = readdir(dir)) != NULL) {
-		size_t n = strlen(e->d_name), end = strlen(ending);
-		struct stat st;
-
-		if (n > end && strcmp(e->d_name + n - end, ending) == 0 && fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
-			sum += st.st_size;
-			++*files;
-		}
-	}
-	if (dir != NULL)
-		closedir(dir);
-	vq_arena_free(&a);
-	return sum;
 }
 
 void

@@ -14,6 +14,10 @@
 #include "datasets/dataset.h"
 #include "datasets/room.h"
 
+/* Bytes of pictures that are worth a file, and how its name ends. */
+enum { VQ_KEPT_LEAST = 4 << 20 };
+#define VQ_KEPT_ENDING ".pictures"
+
 /* The folder, or NULL where there is none to be had. */
 const char *vq_kept_folder(struct vq_arena *a);
 /* How much it holds, in how many files. */

@@ -77,7 +77,8 @@ celeba_rows(struct vq_lister *s, const char *name, struct vq_names *file)
 		if (at.fields == 1 || !vq_named_picture(at.field[0]))
 			continue;
 		if (at.fields != CELEBA_ATTRIBUTES + 1) {
-			rc = vq_lister_refuse(s, list, at.line, "there are %d attributes, not %d", at.fields - 1, CELEBA_ATTRIBUTES);
+			rc = vq_lister_refuse(s, list, at.line, "there are %d attributes, not %d", at.fields - 1,
+			    CELEBA_ATTRIBUTES);
 			break;
 		}
 		if (rows == cap) {
@@ -88,7 +89,8 @@ celeba_rows(struct vq_lister *s, const char *name, struct vq_names *file)
 			int32_t value = 0;
 
 			if (!vq_line_number(at.field[i + 1], &value) || (value != 1 && value != -1))
-				rc = vq_lister_refuse(s, list, at.line, "'%s' is no attribute: they are 1 or -1", at.field[i + 1]);
+				rc = vq_lister_refuse(s, list, at.line, "'%s' is no attribute: they are 1 or -1",
+				    at.field[i + 1]);
 			l->row[rows * CELEBA_ATTRIBUTES + i] = value > 0;
 		}
 		vq_names_put(file, vq_arena_strdup(&l->arena, at.field[0]), (int)rows++);
@@ -330,19 +332,23 @@ flowers_pictures(struct vq_lister *s, const char *folder, struct vq_mat *labels,
 	const struct vq_mat_array *label, *id;
 	int64_t class, number;
 
-	if (flowers_mat(s, "imagelabels.mat", label_array, labels) < 0 || flowers_mat(s, "setid.mat", id_array, ids) < 0)
+	if (flowers_mat(s, "imagelabels.mat", label_array, labels) < 0 ||
+	    flowers_mat(s, "setid.mat", id_array, ids) < 0)
 		return -1;
 	label = vq_mat_find(labels, label_array[0]);
 	id = vq_mat_find(ids, id_array[0]);
 	if (label == NULL || id == NULL)
-		return vq_mat_refuse(label == NULL ? labels : ids, "holds no %s", label == NULL ? label_array[0] : id_array[0]);
+		return vq_mat_refuse(label == NULL ? labels : ids, "holds no %s",
+		    label == NULL ? label_array[0] : id_array[0]);
 	for (int64_t i = 0; i < id->n; i++) {
 		char name[32];
 
 		if (!vq_mat_whole(id, i, 1, label->n, &number))
-			return vq_mat_refuse(ids, "%s: number %lld is not of 1 to %lld", id_array[0], (long long)i + 1, (long long)label->n);
+			return vq_mat_refuse(ids, "%s: number %lld is not of 1 to %lld", id_array[0], (long long)i + 1,
+			    (long long)label->n);
 		if (!vq_mat_whole(label, number - 1, 1, FLOWERS, &class))
-			return vq_mat_refuse(labels, "the label of picture %lld is not of 1 to %d", (long long)number, FLOWERS);
+			return vq_mat_refuse(labels, "the label of picture %lld is not of 1 to %d", (long long)number,
+			    FLOWERS);
 		snprintf(name, sizeof(name), "image_%05lld.jpg", (long long)number);
 		if (vq_lister_add_listed(s, join(s, folder, name), (int)class - 1, -1, 0) == NULL)
 			return -1;
@@ -376,7 +382,8 @@ const struct vq_layout vq_layout_flowers = {
 static const struct {
 	const char *list, *folders[5], *archives[3];
 } places[] = {
-	[TRAIN] = { "places365_train_standard.txt", { "data_256_standard", "data_256", "data_large_standard", "data_large" },
+	[TRAIN] = { "places365_train_standard.txt",
+	    { "data_256_standard", "data_256", "data_large_standard", "data_large" },
 	    { "train_256_places365standard.tar", "train_large_places365standard.tar" } },
 	[VAL] = { "places365_val.txt", { "val_256", "val_large" }, { "val_256.tar", "val_large.tar" } },
 	[TEST] = { "places365_test.txt", { "test_256", "test_large" }, { "test_256.tar", "test_large.tar" } },
@@ -409,8 +416,8 @@ places_names(struct vq_lister *s)
 	while (rc == 0 && vq_line_next(&at, NULL)) {
 		int32_t number;
 
-		if (at.fields != 2 || strlen(at.field[0]) < 4 || !vq_line_number(at.field[1], &number) || number < 0 ||
-		    number >= PLACES)
+		if (at.fields != 2 || strlen(at.field[0]) < 4 || !vq_line_number(at.field[1], &number) ||
+		    number < 0 || number >= PLACES)
 			rc = vq_lister_refuse(s, list, at.line, "wanted are a category and its number, 0 to %d", PLACES - 1);
 		else
 			name[number] = vq_arena_strdup(&l->arena, at.field[0] + 3);
@@ -441,10 +448,13 @@ places_list(struct vq_lister *s)
 	while (rc == 0 && vq_line_next(&at, NULL)) {
 		int32_t label = 0;
 
-		if (split != TEST && (at.fields != 2 || !vq_line_number(at.field[1], &label) || label < 0 || label >= PLACES))
-			rc = vq_lister_refuse(s, list, at.line, "wanted are a picture and its category, 0 to %d", PLACES - 1);
-		else if (vq_lister_add_listed(s, join(s, folder, at.field[0] + strspn(at.field[0], "/")), label, list, at.line) ==
-		    NULL)
+		const char *file = at.field[0] + strspn(at.field[0], "/");
+
+		if (split != TEST && (at.fields != 2 || !vq_line_number(at.field[1], &label) || label < 0 ||
+		    label >= PLACES))
+			rc = vq_lister_refuse(s, list, at.line, "wanted are a picture and its category, 0 to %d",
+			    PLACES - 1);
+		else if (vq_lister_add_listed(s, join(s, folder, file), label, list, at.line) == NULL)
 			rc = -1;
 	}
 	vq_line_free(&at);

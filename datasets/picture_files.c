@@ -89,7 +89,8 @@ vq_lister_add(struct vq_lister *s, const char *name, int label, int64_t entry)
 		l->file = vq_realloc_array(l->file, (size_t)l->cap, sizeof(*l->file));
 	}
 	f = &l->file[l->count++];
-	*f = (struct vq_picture_file){ .name = vq_arena_strdup(&l->arena, name), .label = label, .list = -1, .entry = entry };
+	*f = (struct vq_picture_file){ .name = vq_arena_strdup(&l->arena, name), .label = label, .list = -1,
+		.entry = entry };
 	return f;
 }
 

@@ -180,9 +180,11 @@ take_numbers(struct reading *r, int list, const struct vq_line *at, char *const 
 		int32_t *to = value != NULL ? value + i : &unused;
 
 		if (!vq_line_number(field[i], to))
-			return vq_lister_refuse(r->s, list, at->line, "the label '%s' is no whole number of 32 bits", field[i]);
+			return vq_lister_refuse(r->s, list, at->line, "the label '%s' is no whole number of 32 bits",
+			    field[i]);
 		if (n == 1 && (*to < 0 || *to >= CLASSES_MOST))
-			return vq_lister_refuse(r->s, list, at->line, "the class %d is not of 0 to %d", *to, CLASSES_MOST - 1);
+			return vq_lister_refuse(r->s, list, at->line, "the class %d is not of 0 to %d", *to,
+			    CLASSES_MOST - 1);
 		if (n == 1 && *to > r->most)
 			r->most = *to;
 	}

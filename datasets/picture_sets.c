@@ -25,9 +25,10 @@ static const char *const train_and_val[] = { "train", "val", NULL };
 	}
 
 SET(celeba, "img_align_celeba with list_eval_partition.txt",
-	.doc    = "faces, 178x218 in colour, a label is 40 attributes; 162,770 to train, 19,867 to validate, 19,962 to test",
-	.layout = "img_align_celeba (or img_align_celeba.zip, 1.4 GB), list_eval_partition.txt, list_attr_celeba.txt (27 MB) for "
-	    "labels; the lists also as .csv",
+	.doc    = "faces, 178x218 in colour, a label is 40 attributes; 162,770 to train, 19,867 to validate, "
+	    "19,962 to test",
+	.layout = "img_align_celeba (or img_align_celeba.zip, 1.4 GB), list_eval_partition.txt, "
+	    "list_attr_celeba.txt (27 MB) for labels; the lists also as .csv",
 	.from   = "Large-scale CelebFaces Attributes (CelebA) Dataset, https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html, "
 	    "Align&Cropped Images; by hand",
 	.splits = three);
@@ -40,7 +41,8 @@ static const struct vq_fetch tiny_fetch[] = {
 };
 
 SET(tinyimagenet, "train with wnids.txt",
-	.doc    = "photographs, 64x64, some of them grey, 200 classes; 100,000 to train, 10,000 to validate, 10,000 without labels",
+	.doc    = "photographs, 64x64, some of them grey (ask for channels), 200 classes; 100,000 to train, "
+	    "10,000 to validate, 10,000 without labels",
 	.layout = "tiny-imagenet-200.zip (248 MB) or what is in it: wnids.txt, train, val with val_annotations.txt, test",
 	.from   = "Tiny ImageNet of Stanford's course CS231N, http://cs231n.stanford.edu/tiny-imagenet-200.zip",
 	.files  = tiny_files,
@@ -50,10 +52,11 @@ SET(tinyimagenet, "train with wnids.txt",
 static const char *const places_files[] = { "places365_standard", "places365standard_easyformat.tar", NULL };
 
 SET(places365, "train/CLASS/FILE or places365_train_standard.txt",
-	.doc    = "photographs of places, about 256x256 (ask for a size), 365 classes; 1,803,460 to train, 36,500 to validate",
-	.layout = "train/CLASS/FILE and val/CLASS/FILE (places365standard_easyformat.tar, packed or not); or places365_train_standard.txt, "
-	    "places365_val.txt and categories_places365.txt with data_256 and val_256, or train_256_places365standard.tar (26 GB) "
-	    "and val_256.tar (525 MB)",
+	.doc    = "photographs of places, about 256x256 (ask for a size), 365 classes; 1,803,460 to train, "
+	    "36,500 to validate",
+	.layout = "train/CLASS/FILE and val/CLASS/FILE (places365standard_easyformat.tar, packed or not); or "
+	    "places365_train_standard.txt, places365_val.txt and categories_places365.txt with data_256 and val_256, "
+	    "or train_256_places365standard.tar (26 GB) and val_256.tar (525 MB)",
 	.from   = "Places: A 10 million Image Database for Scene Recognition, http://places2.csail.mit.edu/download.html, "
 	    "http://data.csail.mit.edu/places/places365/; by hand",
 	.files  = places_files,
@@ -68,7 +71,8 @@ static const struct vq_fetch dtd_fetch[] = {
 
 SET(dtd, "images with labels/train1.txt",
 	.doc    = "textures, 300 to 640 pixels wide (ask for a size), 47 classes; 1,880 each to train, validate and test",
-	.layout = "dtd-r1.0.1.tar.gz (625 MB) or what is in it: images/CLASS/FILE and labels/train1.txt, val1.txt, test1.txt",
+	.layout = "dtd-r1.0.1.tar.gz (625 MB) or what is in it: images/CLASS/FILE and labels/train1.txt, val1.txt, "
+	    "test1.txt",
 	.from   = "Describable Textures Dataset, https://www.robots.ox.ac.uk/~vgg/data/dtd/",
 	.files  = dtd_files,
 	.splits = three,
@@ -76,10 +80,10 @@ SET(dtd, "images with labels/train1.txt",
 
 SET(imagenet, "train/WNID/FILE",
 	.doc    = "photographs of any size (ask for one), 1,000 classes; 1,281,167 to train, 50,000 to validate",
-	.layout = "train/WNID/FILE and val/WNID/FILE: ILSVRC2012_img_train.tar (148 GB) and ILSVRC2012_img_val.tar (6.7 GB) unpacked, "
-	    "each picture in the folder of its class",
-	.from   = "ImageNet Large Scale Visual Recognition Challenge 2012, https://www.image-net.org/download.php; by hand, after "
-	    "registration",
+	.layout = "train/WNID/FILE and val/WNID/FILE: ILSVRC2012_img_train.tar (148 GB) and ILSVRC2012_img_val.tar "
+	    "(6.7 GB) unpacked, each picture in the folder of its class",
+	.from   = "ImageNet Large Scale Visual Recognition Challenge 2012, https://www.image-net.org/download.php; by "
+	    "hand, after registration",
 	.splits = train_and_val);
 
 static const char *const flower_files[] = { "flowers-102", NULL };
@@ -92,7 +96,8 @@ static const struct vq_fetch flower_fetch[] = {
 };
 
 SET(flowers102, "102flowers.tgz with imagelabels.mat and setid.mat",
-	.doc    = "flowers, 500 pixels and more (ask for a size), 102 classes; 1,020 to train, 1,020 to validate, 6,149 to test",
+	.doc    = "flowers, 500 pixels and more (ask for a size), 102 classes; 1,020 to train, 1,020 to validate, "
+	    "6,149 to test",
 	.layout = "102flowers.tgz (345 MB) or the folder jpg that is in it, imagelabels.mat and setid.mat",
 	.from   = "102 Category Flower Dataset, https://www.robots.ox.ac.uk/~vgg/data/flowers/102/",
 	.files  = flower_files,
