@@ -17,7 +17,7 @@
 
 #include "engine/build.h"
 #include "engine/op.h"
-#include "ops/kernels/kernels.h"
+#include "ops/kernels/rows.h"
 
 struct pool {
 	struct vq_ints kernel, stride, pad;
@@ -310,11 +310,10 @@ largest_of_line(const struct vq_call *c, int64_t n, int64_t oy, int64_t outs, in
 	}
 }
 
-/* pooled: the shape of y.  Images are dealt to the threads: windows may overlap. */
 static void
-run_at_largest(const struct vq_call *c, const struct vq_shape *y, enum use use)
+run_pick(const struct vq_call *c)
 {
-	const struct vq_shape *x = &c->in[0].type->shape;
+	const struct vq_shape *x = &c->in[0].type->shape, *y = &c->out[0].type->shape;
 	int64_t line = y->dim[2] * y->dim[3], image = vq_shape_span(x, 1, 4);
 
 	#pragma omp parallel for num_threads(c->threads) schedule(static)
@@ -323,32 +322,49 @@ run_at_largest(const struct vq_call *c, const struct vq_shape *y, enum use use)
 		float *out = c->out[0].data;
 		int32_t *at = (int32_t *)c->scratch + n * line;
 
-		if (use == PUT)
-			memset(out + n * image, 0, (size_t)image * sizeof(*out));
 		for (int64_t oy = 0; oy < y->dim[1]; oy++) {
 			int64_t first = (n * y->dim[1] + oy) * line;
 			largest_of_line(c, n, oy, y->dim[2], at);
 			for (int64_t i = 0; i < line; i++)
-				if (use == PICK)
-					out[first + i] = v[n * image + at[i]];
-				else
-					out[n * image + at[i]] += v[first + i];
+				out[first + i] = v[n * image + at[i]];
 		}
 	}
 }
 
-static void run_pick(const struct vq_call *c) { run_at_largest(c, &c->out[0].type->shape, PICK); }
-static void run_put(const struct vq_call *c) { run_at_largest(c, &c->in[1].type->shape, PUT); }
-
 /* A line of places for each image. */
 static size_t
-scratch_of(const struct vq_shape *y)
+scratch_pick(const struct vq_cost *c)
 {
-	return (size_t)(y->dim[0] * y->dim[2] * y->dim[3]) * sizeof(int32_t);
+	const int64_t *y = c->out[0].shape.dim;
+
+	return (size_t)(y[0] * y[2] * y[3]) * sizeof(int32_t);
 }
 
-static size_t scratch_pick(const struct vq_cost *c) { return scratch_of(&c->out[0].shape); }
-static size_t scratch_put(const struct vq_cost *c) { return scratch_of(&c->in[1].shape); }
+/* Images are dealt to the threads: windows may overlap. */
+static void
+run_put(const struct vq_call *c)
+{
+	const struct vq_rows *rows = vq_rows(c->k);
+	const struct vq_shape *x = &c->in[0].type->shape, *y = &c->in[1].type->shape;
+	int64_t image = vq_shape_span(x, 1, 4), line = x->dim[2] * x->dim[3], windows = y->dim[1] * y->dim[2];
+	bool apart = stride_of(c->params, 0) >= kernel_of(c->params, 0) && stride_of(c->params, 1) >= kernel_of(c->params, 1);
+
+	#pragma omp parallel for num_threads(c->threads) schedule(static)
+	for (int64_t n = 0; n < x->dim[0]; n++) {
+		const float *from = (const float *)c->in[0].data + n * image;
+		const float *g = (const float *)c->in[1].data + n * windows * y->dim[3];
+		float *to = (float *)c->out[0].data + n * image;
+
+		memset(to, 0, (size_t)image * sizeof(*to));
+		for (int64_t i = 0; i < windows; i++) {
+			struct window w = window_at(c->params, x, i / y->dim[2], i % y->dim[2]);
+			int64_t at = w.from[0] * line + w.from[1] * x->dim[3];
+
+			rows->put_largest(to + at, from + at, g + i * x->dim[3], w.to[0] - w.from[0], w.to[1] - w.from[1],
+			    line, !apart, x->dim[3]);
+		}
+	}
+}
 
 /* y = the pixels of each window folded by op, channels side by side. */
 static void
@@ -507,7 +523,7 @@ const struct vq_op vq_ops_pool2d[] = {
 		.name = "max_pool2d_input", .doc = "the adjoint of max_pool2d_pick in v",
 		.in = { "x", "g" }, .out = { "v" }, .params = params, .size = sizeof(struct pool),
 		.infer = infer_max_input, .grad = grad_max_input, .run = run_put, .ref = ref_put,
-		.scratch = scratch_put, .examples = examples_max_input,
+		.examples = examples_max_input,
 	}, {
 		.name = "avg_pool2d", .doc = "the mean of each window of an image, a border counting as zeros",
 		.in = { "x" }, .out = { "y" }, .params = params, .size = sizeof(struct pool), .infer = infer,

@@ -86,6 +86,14 @@ struct vq_rows {
 	/* Over rows of n: where score + norm[j] < best, best becomes that sum and at mark. */
 	void (*take_less)(float *best, int32_t *at, const float *score, const float *norm,
 	    int32_t mark, int64_t rows, int64_t n);
+
+	/*
+	 * A window of h by w pixels of n channels in an image whose lines are `line` apart: in each
+	 * channel the first largest pixel of x (NaN is larger than anything) gets g, the others 0, in
+	 * `to`, which is laid out as x.  With add they are added to it.
+	 */
+	void (*put_largest)(float *to, const float *x, const float *g, int64_t h, int64_t w, int64_t line,
+	    bool add, int64_t n);
 };
 
 extern const struct vq_rows vq_rows_portable, vq_rows_avx2, vq_rows_avx512;

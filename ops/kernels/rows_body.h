@@ -428,6 +428,54 @@ take_less(float *best, int32_t *at, const float *score, const float *norm,
 	}
 }
 
+/* --- windows -------------------------------------------------------------- */
+
+/* So many channels of one window: the pixel that is largest, and then g for it. */
+INLINE void
+put_largest_lanes(float *to, const float *x, const float *g, int64_t h, int64_t w, int64_t line, bool add, int64_t n)
+{
+	vf best = *(const vf *)x, zero = { 0 };
+	vi which = { 0 };
+	int32_t k = 0;
+
+	for (int64_t y = 0; y < h; y++)
+		for (int64_t i = 0; i < w; i++, k++) {
+			vf v = *(const vf *)(x + y * line + i * n);
+			vi more = (vi)(v > best) | ((vi)(v != v) & (vi)(best == best));
+
+			best = (vf)((more & (vi)v) | (~more & (vi)best));
+			which = (more & k) | (~more & which);
+		}
+	k = 0;
+	for (int64_t y = 0; y < h; y++)
+		for (int64_t i = 0; i < w; i++, k++) {
+			vf *p = (vf *)(to + y * line + i * n);
+
+			*p = (add ? *p : zero) + (vf)((vi)(which == k) & *(const vi *)g);
+		}
+}
+
+static void
+put_largest(float *to, const float *x, const float *g, int64_t h, int64_t w, int64_t line, bool add, int64_t n)
+{
+	int64_t c = 0;
+
+	for (; c + LANES <= n; c += LANES)
+		put_largest_lanes(to + c, x + c, g + c, h, w, line, add, n);
+	for (; c < n; c++) {
+		const float *best = x + c;
+
+		for (int64_t k = 0; k < h * w; k++) {
+			const float *v = x + k / w * line + k % w * n + c;
+
+			if (*v > *best || (*v != *v && *best == *best))
+				best = v;
+			to[v - x] = add ? to[v - x] : 0;
+		}
+		to[best - x] += g[c];
+	}
+}
+
 const struct vq_rows TABLE = {
 	.softmax = softmax, .log_softmax = log_softmax, .logsumexp = logsumexp,
 	.softmax_grad = softmax_grad, .log_softmax_grad = log_softmax_grad,
@@ -437,4 +485,5 @@ const struct vq_rows TABLE = {
 	.moments = moments, .pair_sums = pair_sums, .center = center, .center_grad = center_grad,
 	.adam = adam, .sgd = sgd, .keep = keep,
 	.take_less = take_less,
+	.put_largest = put_largest,
 };
