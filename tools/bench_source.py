@@ -77,7 +77,8 @@ ELEMENTWISE = {
 TENSORS_ONLY = {"maximum", "minimum", "ema", "gate", "leaky_gate", "gelu_gate"}
 LOSSES = {"mse": "F.mse_loss", "l1": "F.l1_loss", "huber": "F.huber_loss",
           "bce_logits": "F.binary_cross_entropy_with_logits"}
-IMAGE_OPS = {"conv2d", "conv2d_input", "max_pool2d", "avg_pool2d", "resize", "batch_norm", "group_norm"}
+IMAGE_OPS = {"conv2d", "conv2d_input", "max_pool2d", "avg_pool2d", "resize", "batch_norm",
+             "batch_norm_affine", "group_norm"}
 RANDOM = {"random_uniform", "random_normal", "random_integer", "random_uniform_like", "random_normal_like",
           "random_integer_like", "random_rows"}
 
@@ -606,23 +607,33 @@ class Source:
         return m.ins[0], m.p["decay"], nodes + [m.index]
 
     def op_batch_norm(self, n):
+        scale, shift, y = self._affine(n.outs[0], self.shape(n.ins[0])[-1:])
+        self._batch_norm(n, n.outs[1], n.outs[2], scale, shift, y)
+
+    def op_batch_norm_affine(self, n):
+        if not self.unused(n.outs[1]):
+            raise Unsupported(f"the normalised values of {n.path} have no PyTorch form in tools/bench_source.py")
+        self._batch_norm(n, n.outs[2], n.outs[3], self.as_graph(n.ins[1]), self.as_graph(n.ins[2]), n.outs[0])
+
+    def _batch_norm(self, n, mean, variance, scale, shift, y):
         i, shape = n.ins[0], self.shape(n.ins[0])
         running = "None, None"
         momentum = 0
         count = 1
         for s in shape[:-1]:
             count *= s
-        averages = [self._average_of(n.outs[1], 1), self._average_of(n.outs[2], 1.0001 * count / max(1, count - 1))]
+        averages = [self._average_of(mean, 1), self._average_of(variance, 1.0001 * count / max(1, count - 1))]
         if all(averages) and averages[0][1] == averages[1][1]:
             for state, decay, nodes in averages:
                 self.skip |= set(nodes)
                 self.running.add(state)
                 momentum = 1 - decay
             running = ", ".join("self." + self.attr[a[0]] for a in averages)
-        elif not (self.unused(n.outs[1]) and self.unused(n.outs[2])):
+        elif not (self.unused(mean) and self.unused(variance)):
             dims = tuple(range(len(shape) - 1))
-            self._statistics(n, f"torch.var_mean({self.as_graph(i)}, {dims}, unbiased=False)")
-        scale, shift, y = self._affine(n.outs[0], shape[-1:])
+            self.put(variance, f"torch.var_mean({self.as_graph(i)}, {dims}, unbiased=False)")
+            self.lines[-1] = self.lines[-1].replace(f"v{variance} =", f"v{variance}, v{mean} =", 1)
+            self.v[mean] = f"v{mean}"
         image = len(shape) == 4
         x = self.as_image(i) if image else self.as_graph(i) + (f".reshape(-1, {shape[-1]})" if len(shape) != 2 else "")
         back = "" if image or len(shape) == 2 else f".reshape({tuple(shape)})"

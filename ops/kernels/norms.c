@@ -47,12 +47,17 @@ columns_of(const struct vq_norm_layout *l, void *scratch)
 }
 
 size_t
+vq_norm_affine_scratch(const struct vq_norm_layout *l)
+{
+	struct columns k = columns_of(l, NULL);
+
+	return (size_t)(l->outer * k.w) * ((size_t)k.chunks * 2 * sizeof(double) + 3 * sizeof(float));
+}
+
+size_t
 vq_norm_scratch(const struct vq_norm_layout *l)
 {
-	if (is_rows(l))
-		return 0;
-	struct columns k = columns_of(l, NULL);
-	return (size_t)(l->outer * k.w) * ((size_t)k.chunks * 2 * sizeof(double) + 3 * sizeof(float));
+	return is_rows(l) ? 0 : vq_norm_affine_scratch(l);
 }
 
 /* Elements of chunk i of an outer index. */
@@ -176,9 +181,10 @@ vq_norm(const struct vq_norm_call *c, const float *x, float *y, float *mean, flo
 	}
 }
 
-/* 1 / sqrt(variance + eps), mean(g) and mean(g y) of statistic i. */
+/* scale / sqrt(variance + eps), mean(g) and mean(g y) of statistic i. */
 static void
-spread_factors(const struct columns *k, const struct vq_norm_layout *l, double deviation, int64_t i)
+spread_factors(const struct columns *k, const struct vq_norm_layout *l, double deviation, const struct vq_norm_affine *a,
+    int64_t i)
 {
 	int64_t outer = i / l->groups, group = i % l->groups;
 	double count = (double)(l->inner * l->width), mg = 0, mgy = 0, s, q;
@@ -188,14 +194,18 @@ spread_factors(const struct columns *k, const struct vq_norm_layout *l, double d
 		mg += s / count;
 		mgy += q / count;
 	}
-	spread_value(k, l, outer, 0, group, 1 / deviation);
+	if (a) {
+		a->dshift[i] = (float)(mg * count);
+		a->dscale[i] = (float)(mgy * count);
+	}
+	spread_value(k, l, outer, 0, group, (a ? (double)a->scale[i] : 1) / deviation);
 	spread_value(k, l, outer, 1, group, mg);
 	spread_value(k, l, outer, 2, group, mgy);
 }
 
 static void
 norm_grad_columns(const struct vq_norm_call *c, const float *y, const float *variance,
-    const float *g, float *dx)
+    const struct vq_norm_affine *a, const float *g, float *dx)
 {
 	const struct vq_rows *rows = vq_rows(c->k);
 	const struct vq_norm_layout *l = c->l;
@@ -212,7 +222,7 @@ norm_grad_columns(const struct vq_norm_call *c, const float *y, const float *var
 		}
 #pragma omp for schedule(static)
 		for (int64_t i = 0; i < l->outer * l->groups; i++)
-			spread_factors(&k, l, sqrt((double)variance[i] + c->eps), i);
+			spread_factors(&k, l, sqrt((double)variance[i] + c->eps), a, i);
 #pragma omp for schedule(static)
 		for (int64_t i = 0; i < l->outer * k.chunks; i++) {
 			int64_t o = i / k.chunks, part = i % k.chunks, at = o * k.size + part * k.chunk;
@@ -231,7 +241,7 @@ vq_norm_grad(const struct vq_norm_call *c, const float *y, const float *variance
 	int64_t block = 1 + ROW_BLOCK / n, blocks = (outer + block - 1) / block;
 
 	if (!is_rows(c->l)) {
-		norm_grad_columns(c, y, variance, g, dx);
+		norm_grad_columns(c, y, variance, NULL, g, dx);
 		return;
 	}
 #pragma omp parallel for num_threads(vq_rows_team(c->threads, outer * n)) schedule(static)
@@ -239,4 +249,11 @@ vq_norm_grad(const struct vq_norm_call *c, const float *y, const float *variance
 		int64_t r = i * block, m = outer - r < block ? outer - r : block;
 		rows->norm_grad(dx + r * n, y + r * n, variance + r, g + r * n, (float)c->eps, m, n);
 	}
+}
+
+void
+vq_norm_affine_grad(const struct vq_norm_call *c, const float *y, const float *variance,
+    const struct vq_norm_affine *a, const float *g, float *dx)
+{
+	norm_grad_columns(c, y, variance, a, g, dx);
 }

@@ -30,4 +30,14 @@ void vq_norm(const struct vq_norm_call *c, const float *x, float *y, float *mean
 void vq_norm_grad(const struct vq_norm_call *c, const float *y, const float *variance,
     const float *g, float *dx);
 
+/* With a scale and shift after it, one value of each for each group: g is that of the scaled. */
+struct vq_norm_affine {
+	const float *scale;
+	float *dscale, *dshift;		/* sum(g y) and sum(g); written */
+};
+size_t vq_norm_affine_scratch(const struct vq_norm_layout *l);
+/* l->outer is 1.  dx = scale (g - mean(g) - y mean(g y)) / sqrt(variance + eps); dx may be y or g. */
+void vq_norm_affine_grad(const struct vq_norm_call *c, const float *y, const float *variance,
+    const struct vq_norm_affine *a, const float *g, float *dx);
+
 #endif
