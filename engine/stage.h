@@ -99,6 +99,10 @@ int vq_data_plain(const struct vq_tree *tree, const struct vq_data_spec *spec, s
 /* Reads `report` and `codes` of a stage, where there; -1 after errors. */
 int vq_reports_read(const struct vq_model *m, const struct vq_tree *stage, struct vq_train *t,
     struct vq_diags *d);
+/* Reads `updates` of a stage; -1 after errors. */
+int vq_updates_read(const struct vq_model *m, const struct vq_tree *stage, struct vq_train *t, struct vq_diags *d);
+/* A list of names, or one name alone; returns how many, -1 after errors. */
+int vq_names_read(const struct vq_model *m, const struct vq_tree *t, const char **out, int max, struct vq_diags *d);
 /* Reads stage i of the model; -1 after errors. */
 int vq_train_read(const struct vq_model *m, int i, struct vq_train *t, struct vq_diags *d);
 void vq_train_free(struct vq_train *t);

@@ -20,48 +20,6 @@ epoch_of(const struct vq_trainer *s, int64_t step)
 	return step / s->per_epoch;
 }
 
-/* What is minimized at the step, by update; see vq_active_loss. */
-static unsigned
-active_updates(const struct vq_trainer *s, int64_t step)
-{
-	unsigned active = 0;
-
-	for (int k = 0; k < s->t->updates; k++) {
-		unsigned loss = 0;
-		for (int i = 0; i < s->t->update[k].losses; i++)
-			if (step >= s->from[k][i])
-				loss = (unsigned)i + 1;
-		active |= loss << k * VQ_ACTIVE_BITS;
-	}
-	return active;
-}
-
-static int64_t
-step_of(const struct vq_trainer *s, const struct vq_moment *m)
-{
-	return m->share > 0 ? (int64_t)ceil(m->share * (double)s->steps) : m->step;
-}
-
-static void
-set_starts(struct vq_trainer *s)
-{
-	for (int k = 0; k < s->t->updates; k++)
-		for (int i = 0; i < s->t->update[k].losses; i++)
-			s->from[k][i] = step_of(s, i == 0 ? &s->t->update[k].from : &s->t->update[k].loss[i].from);
-}
-
-/* Shares are known as steps only when the data is. */
-static bool
-has_shares(const struct vq_train *t)
-{
-	bool found = false;
-
-	for (int k = 0; k < t->updates; k++)
-		for (int i = 0; i < t->update[k].losses; i++)
-			found |= t->update[k].from.share > 0 || t->update[k].loss[i].from.share > 0;
-	return found;
-}
-
 /* Batch number `step` completes the update: its gradients are applied. */
 static bool
 applies(const struct vq_trainer *s, int64_t step)
@@ -101,14 +59,14 @@ open_loader(struct vq_trainer *s)
 	vq_loader_augment(s->loader);
 	s->per_epoch = vq_loader_batches(s->loader);
 	s->steps = s->t->steps > 0 ? s->t->steps : s->t->epochs * s->per_epoch;
-	set_starts(s);
+	vq_trainer_set_starts(s);
 	return 0;
 }
 
 static struct vq_plan *
 plan_now(struct vq_trainer *s)
 {
-	return vq_trainer_plan(s, active_updates(s, s->step), applies(s, s->step));
+	return vq_trainer_plan(s, vq_trainer_active(s), applies(s, s->step));
 }
 
 const struct vq_data_spec *
@@ -126,11 +84,11 @@ open_data(struct vq_trainer *s)
 	const struct vq_data_spec *val = vq_train_val(s->t);
 	struct vq_opening *train = s->r->data ? s->r->data : vq_dataset_open_begin(&s->t->data);
 	struct vq_opening *test = s->r->val ? s->r->val : val ? vq_dataset_open_begin(val) : NULL;
-	bool later = has_shares(s->t);
+	bool later = vq_train_has_shares(s->t);
 	struct vq_plan *p = NULL;
 
 	if (!later) {
-		set_starts(s);
+		vq_trainer_set_starts(s);
 		p = plan_now(s);
 	}
 	s->data = vq_dataset_open_end(train, s->d);
@@ -424,28 +382,6 @@ not_finite(struct vq_trainer *s, struct vq_plan *p)
 	return -1;
 }
 
-/* What begins with this step, and that what was fine without it may be worse for a while. */
-static void
-say_starts(struct vq_trainer *s)
-{
-	struct vq_text text = { 0 };
-
-	for (int k = 0; k < s->t->updates; k++) {
-		const struct vq_update *u = &s->t->update[k];
-		for (int i = 0; i < u->losses; i++) {
-			if (s->from[k][i] != s->step || s->step == 0)
-				continue;
-			vq_text_add(&text, "%s%s", text.len ? ", " : "", u->loss[i].name);
-			if (i > 0)
-				vq_text_add(&text, " in place of %s", u->loss[i - 1].name);
-		}
-	}
-	if (text.len)
-		vq_run_say(s->r->run, "stage %s: from step %lld on minimizes %s: %s may worsen for a while", s->t->name,
-		    (long long)s->step + 1, text.s, vq_train_shown(s->t, "reconstructions") ? "reconstructions" : "other losses");
-	vq_text_free(&text);
-}
-
 static int
 one_step(struct vq_trainer *s)
 {
@@ -455,7 +391,7 @@ one_step(struct vq_trainer *s)
 
 	if (p == NULL)
 		return -1;
-	say_starts(s);
+	vq_trainer_say_starts(s);
 	vq_assert(n == s->t->data.batch);
 	set_rates(s);
 	vq_trainer_bind(p, s->data, field);

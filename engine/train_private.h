@@ -56,6 +56,14 @@ struct vq_trainer {
 	char *kept[VQ_MAX_KEEP];	/* by t->keep: all samples' values; the caller's to free */
 };
 
+/* Sets s->from, which shares of the training need s->steps for. */
+void vq_trainer_set_starts(struct vq_trainer *s);
+/* Whether any update begins at a share of the steps, which are known only when the data is. */
+bool vq_train_has_shares(const struct vq_train *t);
+/* What is minimized at this step, by update; see vq_active_loss. */
+unsigned vq_trainer_active(const struct vq_trainer *s);
+/* Tells what begins with this step, and that what was fine without it may be worse for a while. */
+void vq_trainer_say_starts(struct vq_trainer *s);
 /* The plan of one step with these updates on; made when first asked for. */
 struct vq_plan *vq_trainer_plan(struct vq_trainer *s, unsigned active, bool apply);
 /* Makes plans runnable in the memory that all of them share. */

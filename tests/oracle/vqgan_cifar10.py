@@ -22,7 +22,7 @@ class Model(nn.Module):
         self.enc = vqgan.Encoder(3, 32, [1, 2, 2], 1, 32, 8, 32)
         self.dec = vqgan.Decoder(3, 32, [1, 2, 2], 0, 32, 8, 32)
         self.disc = vqgan.Discriminator(3, 32, 2)
-        self.features = vqgan.Seer(3, 32, 10).requires_grad_(False)
+        self.features = vqgan.Seer(3, 24, 10).requires_grad_(False)
         self.register_buffer("book", torch.zeros(512, 32))
 
     def train(self, mode=True):
