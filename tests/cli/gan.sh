@@ -23,27 +23,27 @@ rows() {
 }
 
 # --- the features' net is made first; the discriminator begins at step 5 -----------
-run 0 run "$graphs/vqgan_cifar10.yaml" $small --name whole
+run 0 run "$graphs/vqgan_cifar10.yaml" $small --stage tokenizer --name whole
 err "there is no finished run of"
 err "from step 6 on minimizes gan_loss in place of loss, disc_loss: reconstructions may worsen for a while"
 expect "what the discriminator tells stands in the 7 rows after its start" [ "$(rows whole logits_real)" -eq 7 ]
 expect "and its weight" [ "$(rows whole weight)" -eq 7 ]
 expect "the first loss is told in all, and of the test set" [ "$(rows whole loss)" -ge 13 ]
 
-run 0 run "$graphs/vqgan_cifar10.yaml" $small --name share start=0.4
+run 0 run "$graphs/vqgan_cifar10.yaml" $small --stage tokenizer --name share start=0.4
 err "from step 6 on minimizes gan_loss"
 same runs/whole runs/share "start=5 of 12 and start=0.4"
 
 # --- stopped before, at and after the start, with other threads -----------------------
 for at in 3 5 9; do
-	run 0 run "$graphs/vqgan_cifar10.yaml" $small --name "cut$at" --max-steps "$at" -t 2
-	run 0 run --resume "runs/cut$at"
+	run 0 run "$graphs/vqgan_cifar10.yaml" $small --stage tokenizer --name "cut$at" --max-steps "$at" -t 2
+	run 0 run --resume "runs/cut$at" --stage tokenizer
 	same runs/whole "runs/cut$at" "stopped after step $at"
 done
 
 # --- until it begins, no number of the discriminator changes, nor anything because of it -----
-run 0 run "$graphs/vqgan_cifar10.yaml" $small --name early --max-steps 5
-run 0 run "$graphs/vqgan_cifar10.yaml" $small --name never start=1000000 --max-steps 5
+run 0 run "$graphs/vqgan_cifar10.yaml" $small --stage tokenizer --name early --max-steps 5
+run 0 run "$graphs/vqgan_cifar10.yaml" $small --stage tokenizer --name never start=1000000 --max-steps 5
 same runs/early runs/never "5 steps before the start"
 
 # --- gradients: each loss reaches its own half ----------------------------------------
@@ -67,7 +67,7 @@ expect "gan_loss does not reach the net that measures" zeros seen.npy
 after_one() {
 	name=$1 value=$2
 	shift 2
-	run 0 run "$graphs/vqgan_cifar10.yaml" $small --name "$name" start=0 --max-steps 1 "$@"
+	run 0 run "$graphs/vqgan_cifar10.yaml" $small --stage tokenizer --name "$name" start=0 --max-steps 1 "$@"
 	run 0 eval -q "$graphs/vqgan_cifar10.yaml" $small --params "runs/$name/checkpoints/last.safetensors" --graph autoencode \
 		--input image=image.npy --output "$value=$name.npy"
 }
@@ -81,6 +81,11 @@ after_one gen_both recon
 after_one gen_none recon rate=0
 expect "the generator's step does not depend on the discriminator's" cmp -s gen_alone.npy gen_both.npy
 expect "the generator has learned" [ "$(cmp -l gen_both.npy gen_none.npy | wc -l)" -gt 10 ]
+
+# --- the whole path: tokenizer, codes, prior, samples ------------------------------------------
+run 0 run "$graphs/vqgan_cifar10.yaml" $small --name path prior_width=16 layers=1 heads=2 prior_epochs=1 \
+	stages.codes.data.limit=128 stages.prior.data.batch=32 stages.samples.count=20
+expect "samples are drawn" [ -s runs/path/samples/samples.png ]
 
 # --- what cannot be -----------------------------------------------------------------
 run 3 check "$graphs/vqgan_cifar10.yaml" start=2.5

@@ -12,8 +12,8 @@ INPUTS = {"image": {"shape": [4, 32, 32, 3], "range": [-1, 1]}}
 # What each update minimizes, by the beginning of its parameters' names.
 MINIMIZE = {"": "gan_loss", "disc.": "disc_loss"}
 VALUES = ["gan_loss", "disc_loss", "weight", "recon_loss", "perceptual_loss", "adversarial_loss", "logits_real", "logits_fake"]
-OPTIONS = {"beta": 0.25, "pixels": torch.abs, "perceptual": 1.0, "judge": lambda x: F.relu(1 - x), "generator": lambda x: -x,
-           "factor": 0.8, "limit": 1e4, "clamp": 0, "r1": 0}
+OPTIONS = {"beta": 0.25, "pixels": torch.abs, "perceptual": 0.3, "judge": lambda x: F.relu(1 - x), "generator": lambda x: -x,
+           "factor": 0.4, "limit": 1e4, "clamp": 0, "r1": 0}
 
 
 class Model(nn.Module):
