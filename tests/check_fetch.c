@@ -275,6 +275,26 @@ START_TEST(whole)
 }
 END_TEST
 
+/* Some authors give an MD5 alone, and no size. */
+START_TEST(by_md5)
+{
+	char sum[65], *path = "hashed";
+
+	put_file(path, big, SIZE);
+	ck_assert_int_eq(vq_md5_file(path, sum, NULL), 0);
+	ck_assert_uint_eq(strlen(sum), 32);
+	unlink(path);
+	files[0] = (struct vq_fetch){ "big.gz", 0, NULL, mirrors, sum };
+	fetches("whole", NULL);
+	unlink("data/tiny/big.gz");
+	sum[0] = sum[0] == '0' ? '1' : '0';
+	fails("whole", VQ_DATA, "its contents are not those expected (MD5)");
+	put_file(path, "abc", 3);
+	ck_assert_int_eq(vq_md5_file(path, sum, NULL), 0);
+	ck_assert_str_eq(sum, "900150983cd24fb0d6963f7d28e17f72");	/* RFC 1321 */
+}
+END_TEST
+
 START_TEST(redirected)
 {
 	fetches("moved", NULL);
@@ -490,6 +510,7 @@ main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, whole);
+	tcase_add_test(t, by_md5);
 	tcase_add_test(t, redirected);
 	tcase_add_test(t, goes_on_after_a_cut);
 	tcase_add_test(t, goes_on_with_a_part);

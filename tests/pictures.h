@@ -1,5 +1,6 @@
 /*
  * pictures -- what the tests of pictures share: files of one grey, archives of them, what a set holds
+ * (VQ_SRCDIR is the test's)
  */
 #ifndef VQ_TESTS_PICTURES_H
 #define VQ_TESTS_PICTURES_H
