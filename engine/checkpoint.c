@@ -134,13 +134,18 @@ fits(const char *path, const struct vq_vars *v, const struct vq_tensor *t, struc
 
 /* Running statistics and codebooks that follow averages are weights that rules
  * train; what optimizers keep and how far training was are none. */
+bool
+vq_is_weight(const char *name)
+{
+	return strncmp(name, "optimizer.", 10) != 0 && strncmp(name, "progress.", 9) != 0;
+}
+
 static bool
 wanted(const struct vq_tensor *t, enum vq_load what)
 {
 	const char *name;
 
-	return what == VQ_LOAD_ALL || kind_of(t, &name) == VQ_PARAM ||
-	    (strncmp(name, "optimizer.", 10) != 0 && strncmp(name, "progress.", 9) != 0);
+	return what == VQ_LOAD_ALL || kind_of(t, &name) == VQ_PARAM || vq_is_weight(name);
 }
 
 static int

@@ -235,19 +235,27 @@ ql_step(double *d, double *e, int64_t l, int64_t m, double *turn, int64_t n)
 	return l;
 }
 
-/* Eigenvalues of a tridiagonal matrix (e[i] between i and i + 1), z's rows turned with it. */
+/*
+ * Eigenvalues of a tridiagonal matrix (e[i] between i and i + 1), z's rows turned with it.
+ * What is small beside the whole matrix counts as zero, too: of a singular one many d are
+ * nothing but rounding, and beside those e would never be.
+ */
 static bool
 ql(double *d, double *e, int64_t n, double *z)
 {
 	enum { ROUNDS = 60 };
 	double *turn = vq_alloc_array((size_t)n, 2 * sizeof(*turn));
 	bool converged = true;
+	double nothing = 0;
+
+	for (int64_t i = 0; i < n; i++)
+		nothing = fmax(nothing, 0x1p-56 * (fabs(d[i]) + (i + 1 < n ? fabs(e[i]) : 0)));
 
 	for (int64_t l = 0; l < n; l++)
 		for (int round = 0; converged; round++) {
 			int64_t m = l;
 
-			while (m + 1 < n && !(fabs(e[m]) <= 0x1p-53 * (fabs(d[m]) + fabs(d[m + 1]))))
+			while (m + 1 < n && !(fabs(e[m]) <= fmax(0x1p-53 * (fabs(d[m]) + fabs(d[m + 1])), nothing)))
 				m++;
 			if (m == l)
 				break;

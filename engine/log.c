@@ -407,6 +407,16 @@ vq_run_open(const char *out, const char *dir, struct vq_diags *d)
 	return r;
 }
 
+bool
+vq_run_saved(const struct vq_run *r)
+{
+	char *path = vq_run_path(r, "checkpoints/last.safetensors");
+	bool there = access(path, F_OK) == 0;
+
+	free(path);
+	return there;
+}
+
 void
 vq_run_close(struct vq_run *r)
 {

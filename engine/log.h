@@ -37,6 +37,8 @@ struct vq_run *vq_run_open(const char *out, const char *dir, struct vq_diags *d)
  * (those after it, by the list's order) all: what is trained again is logged again. */
 int vq_run_rewind(struct vq_run *r, const char *const *stages, int nstages, int stage, int64_t step,
     struct vq_diags *d);
+/* Whether it has a checkpoint to go on from. */
+bool vq_run_saved(const struct vq_run *r);
 void vq_run_close(struct vq_run *r);
 
 const char *vq_run_dir(const struct vq_run *r);
@@ -57,6 +59,10 @@ enum { VQ_STATE_STR = 16 };
 #define VQ_RUN_DONE "done"
 int vq_run_state(struct vq_run *r, const char *state, struct vq_diags *d);
 const char *vq_run_state_of(const char *dir, char buf[VQ_STATE_STR]);
+/* A member of a run's env.json, a text or a whole number, for free(); NULL when it cannot be told. */
+char *vq_run_env_of(const char *dir, const char *key);
+/* Where the model file was that a run was made from, for free(), or NULL: relative paths in it start there. */
+char *vq_run_config_of(const char *dir);
 
 /* --- metrics ------------------------------------------------------------- */
 

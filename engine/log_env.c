@@ -126,22 +126,48 @@ vq_run_state(struct vq_run *r, const char *state, struct vq_diags *d)
 	return vq_run_env(r, "state", state, d);
 }
 
-const char *
-vq_run_state_of(const char *dir, char buf[VQ_STATE_STR])
+char *
+vq_run_env_of(const char *dir, const char *key)
 {
 	char *path = vq_asprintf("%s/env.json", dir), *text;
 	struct vq_diags unheard = { 0 };
 	json_error_t why;
-	json_t *o = NULL;
+	json_t *o = NULL, *x;
+	char *value = NULL;
 	size_t n;
 
 	if ((text = vq_file_read(path, ENV_MOST, &n, VQ_FAILED, &unheard)) != NULL)
 		o = json_loadb(text, n, 0, &why);
-	const char *state = json_string_value(json_object_get(o, "state"));
-	snprintf(buf, VQ_STATE_STR, "%s", state ? state : "");
+	x = json_object_get(o, key);
+	if (json_is_string(x))
+		value = vq_strdup(json_string_value(x));
+	else if (json_is_integer(x))
+		value = vq_asprintf("%lld", (long long)json_integer_value(x));
 	json_decref(o);
 	vq_diags_free(&unheard);
 	free(text);
 	free(path);
+	return value;
+}
+
+const char *
+vq_run_state_of(const char *dir, char buf[VQ_STATE_STR])
+{
+	char *state = vq_run_env_of(dir, "state");
+
+	snprintf(buf, VQ_STATE_STR, "%s", state ? state : "");
+	free(state);
 	return buf;
+}
+
+char *
+vq_run_config_of(const char *dir)
+{
+	char *folder = vq_run_env_of(dir, "folder"), *config = vq_run_env_of(dir, "config_path");
+	char *path = config && config[0] == '/' ? vq_strdup(config) :
+	    config && folder && config[0] ? vq_asprintf("%s/%s", folder, config) : NULL;
+
+	free(folder);
+	free(config);
+	return path;
 }

@@ -27,6 +27,18 @@ vq_model_path(const struct vq_model *m)
 	return m->path;
 }
 
+const char *
+vq_model_place(const struct vq_model *m)
+{
+	return m->place ? m->place : m->path;
+}
+
+void
+vq_model_set_place(struct vq_model *m, const char *path)
+{
+	m->place = vq_arena_strdup(m->arena, path);
+}
+
 int
 vq_model_graphs(const struct vq_model *m)
 {

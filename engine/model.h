@@ -29,6 +29,10 @@ struct vq_model *vq_model_parse(const char *name, const char *text, size_t len,
 void vq_model_free(struct vq_model *m);
 
 const char *vq_model_path(const struct vq_model *m);
+/* Where relative paths of data start: the model file, unless another path was set (a run's
+ * model is a copy of what stood elsewhere).  The path is copied. */
+const char *vq_model_place(const struct vq_model *m);
+void vq_model_set_place(struct vq_model *m, const char *path);
 int vq_model_graphs(const struct vq_model *m);
 const char *vq_model_graph_name(const struct vq_model *m, int i);
 

@@ -261,6 +261,10 @@ read_use(struct vq_model *m, struct file *f, const struct vq_tree *t, struct vq_
 		vq_error(d, VQ_CONFIG, &t->at, "a file is wanted here, as in lib/nn, or `alias: file`");
 		return;
 	}
+	for (int i = 0; u->alias && &f->use[i] < u; i++)
+		if (f->use[i].alias && strcmp(f->use[i].alias, u->alias) == 0)
+			vq_error(d, VQ_CONFIG, &u->at, "there is an alias %s already: what belongs to which file could not be told",
+			    u->alias);
 	via = f->via && u->alias ? vq_arena_printf(m->arena, "%s%s.", f->via, u->alias) : NULL;
 	if ((path = locate(m, f, t->text, &tried)) == NULL) {
 		struct vq_diag *e = vq_error(d, VQ_CONFIG, &t->at, "there is no model file '%s'", t->text);

@@ -205,6 +205,7 @@ struct file {
 struct vq_model {
 	struct vq_arena *arena;			/* everything above */
 	const char *path;
+	const char *place;			/* where data is looked for, when not at path; or NULL */
 	struct file **file;			/* file[0] is the main one */
 	int files, file_cap;
 	int errors_before;			/* in the diagnostics, when reading began */

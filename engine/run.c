@@ -244,6 +244,7 @@ struct running {
 	struct vq_run *run;
 	int first;			/* stage to begin with */
 	bool resumed;
+	int weights, taken;		/* of the model; from --init-from */
 	uint64_t seed;
 	int reading;			/* the stage whose data is being read, or VQ_NONE */
 	struct vq_opening *data, *val;	/* it and what the stage evaluates on */
@@ -306,8 +307,8 @@ run_stages(struct running *s)
 	};
 	int code = 0, n = vq_model_stages(s->model);
 
-	/* A checkpoint holds what the run builds on; one that is stopped before training has one, too. */
-	if (!s->resumed && vq_model_bases(s->model) > 0 && vq_stage_save(&r, &(struct vq_position){
+	/* A checkpoint holds what the run builds on or starts from; one that is stopped before training has one, too. */
+	if (!s->resumed && (vq_model_bases(s->model) > 0 || s->o->init_from) && vq_stage_save(&r, &(struct vq_position){
 	    .stage = vq_model_stage_name(s->model, 0) }, "last.safetensors", s->d) < 0)
 		return (int)vq_diags_status(s->d);
 	for (int i = 0; i < n && code == 0; i++) {
@@ -330,13 +331,24 @@ run_stages(struct running *s)
 
 /* --- resuming ------------------------------------------------------------ */
 
+/* Drops what was logged after this step of this stage. */
+static int
+rewind_to(struct running *s, int stage, int64_t step)
+{
+	const char *names[64];
+	int n = 0;
+
+	for (; n < vq_model_stages(s->model) && n < (int)VQ_COUNT(names); n++)
+		names[n] = vq_model_stage_name(s->model, n);
+	return vq_run_rewind(s->run, names, n, stage, step, s->d);
+}
+
 /* Reads the checkpoint of the run and finds the stage it was in. */
 static int
 load_run(struct running *s)
 {
-	const char *names[64];
 	char *path = vq_run_path(s->run, "checkpoints/last.safetensors");
-	int error = vq_checkpoint_load(path, &s->vars, VQ_LOAD_ALL, &s->meta, s->d), n = 0;
+	int error = vq_checkpoint_load(path, &s->vars, VQ_LOAD_ALL, &s->meta, s->d);
 
 	free(path);
 	if (error < 0)
@@ -356,9 +368,7 @@ load_run(struct running *s)
 		return -1;
 	s->resumed = true;
 	s->seed = strtoull(seed, NULL, 10);
-	for (; n < vq_model_stages(s->model) && n < (int)VQ_COUNT(names); n++)
-		names[n] = vq_model_stage_name(s->model, n);
-	return vq_run_rewind(s->run, names, n, s->first, strtoll(step, NULL, 10), s->d);
+	return rewind_to(s, s->first, strtoll(step, NULL, 10));
 }
 
 /* What env.json tells: the precision of the training stages. */
@@ -404,6 +414,23 @@ load_model(struct running *s, const char *path)
 	return m;
 }
 
+/* Whether the run was made from the file that was given with --resume. */
+static int
+check_same_file(const struct running *s)
+{
+	char *config = vq_run_config_of(vq_run_dir(s->run)), *was = config ? realpath(config, NULL) : NULL;
+	char *is = realpath(s->o->file, NULL);
+	bool same = is && was && strcmp(is, was) == 0;
+
+	if (!same && (is == NULL || was))
+		vq_help(vq_error(s->d, VQ_USAGE, NULL, "%s is a run of %s, not of %s", vq_run_dir(s->run), was ? was : "another file",
+		    s->o->file), "vqgraph run --resume %s goes on with it", vq_run_dir(s->run));
+	free(config);
+	free(was);
+	free(is);
+	return same || (is && !was) ? 0 : -1;
+}
+
 /* A run is resumed with its own resolved configuration; overrides given now still
  * apply (more epochs, another batch of logging). */
 static int
@@ -417,7 +444,11 @@ open_resumed(struct running *s)
 	char *path = vq_run_path(s->run, "resolved.yaml");
 	s->model = load_model(s, path);
 	free(path);
-	return s->model ? 0 : -1;
+	char *config = vq_run_config_of(vq_run_dir(s->run));
+	if (s->model && config)
+		vq_model_set_place(s->model, config);
+	free(config);
+	return s->model && (o->file == NULL || check_same_file(s) == 0) ? 0 : -1;
 }
 
 /* The data of the stage that comes first is read while everything else is made. */
@@ -462,27 +493,65 @@ choose_seed(const struct running *s)
 	return 1;
 }
 
+/* The weights of --init-from that the model has, too; needed: all of the model. */
+static int
+start_from(struct running *s, struct vq_vars *needed)
+{
+	const char *path = s->o->init_from;
+	int n = needed->count;
+
+	if (vq_checkpoint_load(path, needed, VQ_LOAD_PARAMS, NULL, s->d) < 0)
+		return -1;
+	for (int i = 0; i < n; i++) {
+		const struct vq_var *x = &needed->var[i];
+		struct vq_var *v = vq_vars_find(&s->vars, x->name);
+		s->weights += vq_is_weight(x->name);
+		if (!x->loaded)
+			continue;
+		if (v == NULL)
+			v = vq_vars_add(&s->vars, x->name, x->kind, &x->type);
+		memcpy(v->data, x->data, vq_type_bytes(&x->type));
+		v->loaded = true;
+		s->taken++;
+	}
+	if (s->taken > 0)
+		return 0;
+	struct vq_diag *e = vq_error(s->d, VQ_CHECKPOINT, NULL, "%s has none of the model's %d weights", path, s->weights);
+	if (needed->count > n)
+		vq_note(e, NULL, "it has %s, for example, and the model %s", needed->var[n].name, n ? needed->var[0].name : "none");
+	return -1;
+}
+
 /* A new run's weights: those of the runs it builds on, and those it is to start from.
  * *stop: there is no time left for this one. */
 static int
 load_weights(struct running *s, bool *stop)
 {
-	struct vq_vars trial = { 0 };
-	int error, code;
+	struct vq_vars needed = { 0 };
+	int code = 0;
 
-	if (vq_model_bases(s->model) > 0) {
-		/* Graphs are judged before hours go into what they build on. */
-		error = bind_stages(s->model, s->stage, &trial, s->seed, s->d);
-		vq_vars_free(&trial);
-		if (error < 0)
-			return (int)vq_diags_status(s->d);
-		code = vq_run_bases(s->o, s->model, &s->vars, s->started, stop, s->d);
-		if (code != 0 || *stop)
-			return code;
-	}
-	if (s->o->init_from && vq_checkpoint_load(s->o->init_from, &s->vars, VQ_LOAD_PARAMS, NULL, s->d) < 0)
-		return (int)vq_diags_status(s->d);
-	return 0;
+	if (vq_model_bases(s->model) == 0 && s->o->nbase == 0 && s->o->init_from == NULL)
+		return 0;
+	/* Graphs are judged before hours go into what they build on. */
+	if (bind_stages(s->model, s->stage, &needed, s->seed, s->d) < 0)
+		code = (int)vq_diags_status(s->d);
+	if (code == 0)
+		code = vq_run_bases(s->o, s->model, &needed, &s->vars, s->started, stop, s->d);
+	if (code == 0 && !*stop && s->o->init_from && start_from(s, &needed) < 0)
+		code = (int)vq_diags_status(s->d);
+	vq_vars_free(&needed);
+	return code;
+}
+
+/* A run that was killed before it saved anything begins again, with the seed it had. */
+static int
+begin_again(struct running *s)
+{
+	char *seed = vq_run_env_of(vq_run_dir(s->run), "seed");
+
+	s->seed = seed ? strtoull(seed, NULL, 10) : choose_seed(s);
+	free(seed);
+	return rewind_to(s, 0, 0);
 }
 
 /* Returns an exit code. */
@@ -506,9 +575,14 @@ prepare(struct running *s, bool *stop)
 	    read_stages(s->model, s->stage, s->d) < 0 || check_data(s->model, s->stage, s->d) < 0)
 		return (int)vq_diags_status(s->d);
 	s->seed = choose_seed(s);
-	if (o->resume && load_run(s) < 0)
+	if (o->resume && (vq_run_saved(s->run) ? load_run(s) : begin_again(s)) < 0)
 		return (int)vq_diags_status(s->d);
-	if (!o->resume && ((code = load_weights(s, stop)) != 0 || *stop))
+	if (o->resume && o->has_seed && o->seed != s->seed) {
+		vq_error(s->d, VQ_USAGE, NULL, "%s has the seed %llu: a run goes on with its own", vq_run_dir(s->run),
+		    (unsigned long long)s->seed);
+		return VQ_USAGE;
+	}
+	if (!s->resumed && ((code = load_weights(s, stop)) != 0 || *stop))
 		return code;
 	start_reading(s);
 	if (bind_stages(s->model, s->stage, &s->vars, s->seed, s->d) < 0)
@@ -536,6 +610,8 @@ vq_run_file(const struct vq_run_options *o, struct vq_diags *d)
 		    (unsigned long long)s.seed, vq_threads(), vq_threads_why(), vq_kernels()->name);
 		for (int i = 0; i < o->nset; i++)
 			vq_run_say(s.run, "set %s", o->set[i].text);
+		if (o->init_from)
+			vq_run_say(s.run, "%d of the model's %d weights are from %s", s.taken, s.weights, o->init_from);
 		code = run_stages(&s);
 		vq_run_say(s.run, code == 0 ? "done: %s" : "stopped: %s", vq_run_dir(s.run));
 	}

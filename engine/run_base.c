@@ -42,7 +42,8 @@ consider(struct found *f, char *dir, const char *resolved)
 	char *text = resolved_of(dir), *last = vq_asprintf("%s/checkpoints/last.safetensors", dir), state[VQ_STATE_STR];
 	struct stat st;
 
-	if (text && strcmp(text, resolved) == 0 && stat(last, &st) == 0) {
+	/* One that was killed before it saved anything begins again. */
+	if (text && strcmp(text, resolved) == 0 && (stat(last, &st) == 0 || stat(dir, &st) == 0)) {
 		bool done = strcmp(vq_run_state_of(dir, state), VQ_RUN_DONE) == 0;
 		bool newer = st.st_mtim.tv_sec > f->when.tv_sec || (st.st_mtim.tv_sec == f->when.tv_sec &&
 		    st.st_mtim.tv_nsec > f->when.tv_nsec);
@@ -140,6 +141,7 @@ check_named(const struct vq_run_options *o, const struct vq_base *b, const char 
 	struct vq_model *here = there ? vq_model_load(b->path, b->set, b->nset, d) : NULL;
 	struct vq_text resolved = { 0 };
 	int error = there && !here ? -1 : 0;
+	char state[VQ_STATE_STR];
 
 	for (int i = 0; here && error == 0 && i < vq_model_graphs(here); i++) {
 		struct vq_graph *g = expand_one(here, vq_model_graph_name(here, i), &unheard);
@@ -148,6 +150,9 @@ check_named(const struct vq_run_options *o, const struct vq_base *b, const char 
 		vq_graph_free(g);
 		vq_graph_free(t);
 	}
+	if (error == 0 && !o->quiet)
+		fprintf(stderr, "%s is %s%s\n", b->alias, dir, strcmp(vq_run_state_of(dir, state), VQ_RUN_DONE) == 0 ? "" :
+		    ", which has not come to its end");
 	if (here && error == 0 && !o->quiet) {
 		vq_model_print(here, &resolved);
 		tell_difference(dir, resolved.s);
@@ -194,6 +199,31 @@ load_base(const char *alias, const char *dir, struct vq_vars *vars, struct vq_di
 	vq_vars_free(&own);
 	free(path);
 	return error;
+}
+
+/* Whether a run that was named has all that the model takes from it: another one's weights would
+ * leave those that were drawn at random. */
+static int
+check_complete(const char *alias, const char *dir, const struct vq_vars *needed, const struct vq_vars *vars,
+    struct vq_diags *d)
+{
+	size_t n = strlen(alias);
+	int missing = 0, wanted = 0;
+	const char *first = NULL;
+
+	for (int i = 0; i < needed->count; i++) {
+		const char *name = needed->var[i].name;
+		if (strncmp(name, alias, n) != 0 || name[n] != '.')
+			continue;
+		wanted++;
+		if (vq_vars_find(vars, name) == NULL && missing++ == 0)
+			first = name + n + 1;
+	}
+	if (missing == 0)
+		return 0;
+	vq_error(d, VQ_CHECKPOINT, NULL, "%s does not fit: it lacks %d of the %d weights that are built on as %s, as %s", dir,
+	    missing, wanted, alias, first);
+	return -1;
 }
 
 /* --- making ---------------------------------------------------------------- */
@@ -280,6 +310,11 @@ check_given(const struct vq_run_options *o, const struct vq_model *m, struct vq_
 		for (int k = 0; k < vq_model_bases(m); k++)
 			known |= strncmp(o->base[i], vq_model_base(m, k)->alias, strcspn(o->base[i], "=")) == 0 &&
 			    strlen(vq_model_base(m, k)->alias) == strcspn(o->base[i], "=");
+		for (int k = 0; k < i && known; k++)
+			if (strncmp(o->base[i], o->base[k], strcspn(o->base[i], "=") + 1) == 0) {
+				vq_error(d, VQ_USAGE, NULL, "--base %s: there is --base %s already", o->base[i], o->base[k]);
+				return -1;
+			}
 		if (known && strchr(o->base[i], '='))
 			continue;
 		struct vq_diag *e = vq_error(d, VQ_USAGE, NULL, "--base %s: the model builds on no such file", o->base[i]);
@@ -292,8 +327,8 @@ check_given(const struct vq_run_options *o, const struct vq_model *m, struct vq_
 }
 
 int
-vq_run_bases(const struct vq_run_options *o, const struct vq_model *m, struct vq_vars *vars, double started,
-    bool *stop, struct vq_diags *d)
+vq_run_bases(const struct vq_run_options *o, const struct vq_model *m, const struct vq_vars *needed,
+    struct vq_vars *vars, double started, bool *stop, struct vq_diags *d)
 {
 	int code = 0;
 
@@ -307,7 +342,8 @@ vq_run_bases(const struct vq_run_options *o, const struct vq_model *m, struct vq
 			code = find_or_make(o, b, started, stop, &dir, d);
 		else if (check_named(o, b, dir, d) < 0)
 			code = (int)vq_diags_status(d);
-		if (code == 0 && !*stop && load_base(b->alias, dir, vars, d) < 0)
+		if (code == 0 && !*stop && (load_base(b->alias, dir, vars, d) < 0 ||
+		    (given && check_complete(b->alias, dir, needed, vars, d) < 0)))
 			code = (int)vq_diags_status(d);
 		if (*stop && !o->quiet)
 			fprintf(stderr, "no time is left for what builds on %s; the same command goes on later\n", b->alias);

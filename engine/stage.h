@@ -266,9 +266,10 @@ void vq_evaluation_free(struct vq_evaluation *e);
  * For each file that the model uses under an alias and that has stages of its own, finds a
  * finished run of exactly that model among the runs in o->out (or takes the one that o->base
  * names), else runs it first, and puts its weights into vars as `alias.` and their names.
+ * needed: all variables of the model, by which a run that was named is judged.
  * *stop is set when that took all the time there was, or a signal came.  Returns an exit code.
  */
-int vq_run_bases(const struct vq_run_options *o, const struct vq_model *m, struct vq_vars *vars, double started,
-    bool *stop, struct vq_diags *d);
+int vq_run_bases(const struct vq_run_options *o, const struct vq_model *m, const struct vq_vars *needed,
+    struct vq_vars *vars, double started, bool *stop, struct vq_diags *d);
 
 #endif

@@ -77,7 +77,7 @@ vq_load_read(const struct vq_model *m, int i, struct vq_load_stage *s, struct vq
 static const char *
 find_file(const struct vq_model *m, const struct vq_load_stage *s, struct vq_arena *a)
 {
-	struct vq_data_spec beside = { .base = vq_model_path(m) };
+	struct vq_data_spec beside = { .base = vq_model_place(m) };
 	const char *path = vq_data_path(&beside, s->file, a), *const *folder;
 
 	if (access(path, F_OK) == 0 || s->file[0] == '/')

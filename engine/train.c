@@ -12,7 +12,10 @@
 #include "engine/train_private.h"
 
 /* Exit codes of a stage that was stopped from outside are 128 + the signal. */
-enum { SIGNALLED = 128 };
+enum {
+	SIGNALLED = 128,
+	SAVE_S = 600,		/* a long epoch is saved on the way, so that no more is lost than this */
+};
 
 static int64_t
 epoch_of(const struct vq_trainer *s, int64_t step)
@@ -244,9 +247,9 @@ warn_of_collapse(struct vq_trainer *s, const double *use)
 		double used = use[2 * c], size = (double)s->t->codes[c].size;
 		if (used >= 0.25 * size)
 			continue;
-		vq_run_say(s->r->run, "%s: only %.0f of %.0f codes are in use (codebook collapse). What helps: the block "
-		    "ema_codebook, which starts from data and restarts dead codes, in place of one trained by "
-		    "gradient; a lower learning rate; fewer codes; a smaller dim", s->t->codes[c].value, used, size);
+		vq_run_say(s->r->run, "%s: only %.0f of %.0f codes are in use (codebook collapse). What helps: a codebook "
+		    "that starts from data and restarts dead codes (ema_codebook does) in place of one trained by gradient; "
+		    "a lower learning rate, or a warm-up; fewer codes; a smaller dim", s->t->codes[c].value, used, size);
 	}
 }
 
@@ -272,6 +275,7 @@ save_last(struct vq_trainer *s)
 
 	if (save(s, "last.safetensors") < 0)
 		return -1;
+	s->saved_at = vq_now();
 	if (s->t->keep_every == 0 || s->step % s->t->keep_every != 0)
 		return 0;
 	snprintf(file, sizeof(file), "step-%lld.safetensors", (long long)s->step);
@@ -445,7 +449,8 @@ after_step(struct vq_trainer *s, bool *stop)
 			error = save_last(s);
 		if (s->step % s->per_epoch == 0)
 			vq_loader_start(s->loader, (uint64_t)epoch_of(s, s->step), 0);
-	} else if (error == 0 && (*s->r->save || (s->t->keep_every > 0 && s->step % s->t->keep_every == 0))) {
+	} else if (error == 0 && (*s->r->save || (s->t->keep_every > 0 && s->step % s->t->keep_every == 0) ||
+	    vq_now() - s->saved_at > SAVE_S)) {
 		*s->r->save = 0;
 		error = save_last(s);
 	}
@@ -487,6 +492,7 @@ train(struct vq_trainer *s)
 
 	if (s->counters->bad >= (double)s->t->stop_patience && s->t->stop_metric)
 		return 0;		/* resumed after it had stopped by itself */
+	s->saved_at = vq_now();
 	vq_loader_start(s->loader, (uint64_t)epoch_of(s, s->step), s->step % s->per_epoch);
 	while (error == 0 && s->step < s->steps && !stop && !is_stopped(s)) {
 		error = one_step(s);

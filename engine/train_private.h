@@ -52,6 +52,7 @@ struct vq_trainer {
 	struct vq_counters *counters;
 	int64_t window_step;		/* where the window began */
 	double window_time, epoch_time, started, speed;
+	double saved_at;		/* when training began or the last checkpoint was written */
 	double window_waited, epoch_waited;	/* of vq_loader_waited where they began */
 	char *kept[VQ_MAX_KEEP];	/* by t->keep: all samples' values; the caller's to free */
 };

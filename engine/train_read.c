@@ -114,7 +114,7 @@ vq_data_read(const struct vq_model *m, const struct vq_tree *tree, struct vq_dat
 	spec->at = source ? &source->at : &tree->at;
 	spec->lo = 0;
 	spec->hi = 1;
-	spec->base = vq_model_path(m);
+	spec->base = vq_model_place(m);
 	spec->stage = NULL;
 	error = vq_model_read_params(m, tree, "data", vq_data_params, spec, others, d);
 	if (error == 0 && vq_tree_get(tree, "stage"))

@@ -368,8 +368,8 @@ is_drawn(const struct vq_show_kind *k, const struct vq_showing *now)
 	return k->when == VQ_SHOWN_OFTEN || (k->when == VQ_SHOWN_BY_EPOCH && now->when == VQ_SHOW_EPOCH) || now->end;
 }
 
-int
-vq_trainer_show(struct vq_trainer *s, enum vq_show_when when, bool end)
+static int
+show_all(struct vq_trainer *s, enum vq_show_when when, bool end)
 {
 	struct vq_showing now = { .when = when, .end = end };
 	void *data[VQ_MAX_FIELDS] = { NULL };
@@ -395,5 +395,25 @@ vq_trainer_show(struct vq_trainer *s, enum vq_show_when when, bool end)
 		free(data[f]);
 	if (error == 0 && when != VQ_SHOW_EARLY)
 		error = draw_use(s);
+	return error;
+}
+
+/* A picture that cannot be written is missed; hours of training would be, too. */
+int
+vq_trainer_show(struct vq_trainer *s, enum vq_show_when when, bool end)
+{
+	struct vq_diags own = { 0 }, *d = s->d;
+	int error;
+
+	s->d = &own;
+	error = show_all(s, when, end);
+	s->d = d;
+	if (error < 0 && vq_diags_status(&own) == VQ_FAILED) {
+		vq_run_say(s->r->run, "stage %s: pictures of step %lld are left out: %s", s->t->name, (long long)s->step,
+		    own.diag[0]->message);
+		vq_diags_free(&own);
+		return 0;
+	}
+	vq_diags_move(d, &own);
 	return error;
 }

@@ -161,6 +161,25 @@ START_TEST(numbers_of_scipy)
 }
 END_TEST
 
+/* Features of a network: many dimensions, of sizes far apart, some of which never vary. */
+START_TEST(wide_and_singular)
+{
+	enum { N = 100, M = 700, D = 256 };
+	float *x = vectors(N, D, 3, 0), *y = vectors(M, D, 4, 0.1);
+
+	for (int i = 0; i < N + M; i++)
+		for (int j = 0; j < D; j++) {
+			float *v = i < N ? &x[i * D + j] : &y[(i - N) * D + j];
+			*v = j % 3 == 0 ? 0 : *v * powf(10, -0.08f * (float)j);
+		}
+	ck_assert(isfinite(distance(x, N, y, M, D)));
+	ck_assert_double_eq_tol(distance(x, N, y, M, D), distance(y, M, x, N, D), 1e-6);
+	ck_assert_double_eq_tol(distance(x, N, x, N, D), 0, 1e-6);
+	free(x);
+	free(y);
+}
+END_TEST
+
 START_TEST(any_number_of_threads)
 {
 	enum { N = 3000, D = 70 };
@@ -233,6 +252,7 @@ main(void)
 	tcase_add_test(c, diagonal_covariances);
 	tcase_add_test(c, numbers_of_scipy);
 	tcase_add_test(c, any_number_of_threads);
+	tcase_add_test(c, wide_and_singular);
 	tcase_add_test(c, spreads);
 	tcase_set_timeout(c, 120);
 	suite_add_tcase(suite, c);

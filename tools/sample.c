@@ -32,6 +32,11 @@ check_options(struct vq_sample_task *k)
 	if (!o->out && !o->codes)
 		vq_help(vq_usage_error(k->c, "neither --out nor --codes says where the samples go"),
 		    "--out FILE.png draws them on a grid");
+	const char *const file[] = { o->out, o->codes, o->labels };
+	for (size_t i = 0; i < VQ_COUNT(file); i++)
+		for (size_t j = 0; j < i; j++)
+			if (file[i] && file[j] && strcmp(file[i], file[j]) == 0)
+				vq_usage_error(k->c, "%s is named twice: each file holds one thing", file[i]);
 	if (o->complete && !o->out)
 		vq_usage_error(k->c, "--complete wants --out, for the pictures");
 	if (!o->complete && vq_cli_given(k->c, "keep"))

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "engine/checkpoint.h"
+#include "engine/log.h"
 #include "engine/suggest.h"
 #include "engine/utf8.h"
 #include "ops/kernels/kernels.h"
@@ -40,6 +41,13 @@ vq_tool_model(struct vq_cli *c)
 	for (int i = 0; i < c->sets; i++)
 		vq_notice(c, "set %s", c->set[i].text);
 	c->model = vq_model_load(inside, c->set, c->sets, &c->d);
+	if (c->model && inside != path) {
+		char *config = vq_run_config_of(path);
+
+		if (config)
+			vq_model_set_place(c->model, config);
+		free(config);
+	}
 	if (c->verbose && c->model)
 		vq_notice(c, "read %s in %.1f ms; %d threads (%s), kernels for %s", inside, 1e3 * (vq_now() - start),
 		    vq_threads(), vq_threads_why(), vq_kernels()->name);
