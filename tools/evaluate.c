@@ -53,8 +53,12 @@ static void
 without_training(struct vq_train *t)
 {
 	for (int i = 0; i < t->updates; i++) {
-		const char *loss = t->update[i].minimize;
+		const struct vq_update *u = &t->update[i];
+		const char *loss = u->losses ? u->loss[0].name : u->minimize;
 		bool there = t->reports == 0;		/* all of `out` then */
+
+		if (u->from.step > 0 || u->from.share > 0)	/* nor does validation tell it */
+			continue;
 
 		for (int k = 0; k < t->reports; k++)
 			there |= strcmp(t->report[k], loss) == 0;
