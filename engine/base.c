@@ -1,7 +1,7 @@
 /*
  * base -- memory, text, and what to do when the program itself is wrong
  *
- * See base.h.  Everything that allocates in this file goes through exhausted()
+ * See base.h.  Everything that allocates in this file goes through vq_exhausted()
  * when it cannot, so no caller ever sees NULL.
  */
 #include "engine/base.h"
@@ -34,8 +34,8 @@ vq_on_out_of_memory(void (*handler)(size_t size))
 }
 
 /* Plain writes: nothing here may need memory again. */
-static _Noreturn void
-exhausted(size_t size)
+_Noreturn void
+vq_exhausted(size_t size)
 {
 	if (out_of_memory)
 		out_of_memory(size);
@@ -49,7 +49,7 @@ product(size_t count, size_t size)
 	size_t n;
 
 	if (__builtin_mul_overflow(count, size, &n) || n > PTRDIFF_MAX)
-		exhausted(SIZE_MAX);
+		vq_exhausted(SIZE_MAX);
 	return n;
 }
 
@@ -80,7 +80,7 @@ vq_alloc_array(size_t count, size_t size)
 	void *p = calloc(1, n ? n : 1);
 
 	if (!p)
-		exhausted(n);
+		vq_exhausted(n);
 	return p;
 }
 
@@ -90,7 +90,7 @@ vq_alloc_aligned(size_t size)
 	void *p;
 
 	if (size > PTRDIFF_MAX || posix_memalign(&p, VAR_ALIGN, size ? size : 1) != 0)
-		exhausted(size);
+		vq_exhausted(size);
 	return memset(p, 0, size);
 }
 
@@ -101,7 +101,7 @@ vq_realloc_array(void *p, size_t count, size_t size)
 
 	p = realloc(p, n ? n : 1);
 	if (!p)
-		exhausted(n);
+		vq_exhausted(n);
 	return p;
 }
 
@@ -116,7 +116,7 @@ vq_strndup(const char *s, size_t n)
 {
 	n = strnlen(s, n);
 	if (n == SIZE_MAX)
-		exhausted(n);
+		vq_exhausted(n);
 	char *copy = vq_alloc(n + 1);
 
 	memcpy(copy, s, n);
@@ -139,7 +139,7 @@ void *
 vq_grow_to(void *array, int *cap, size_t size)
 {
 	if (*cap > INT_MAX / 2)
-		exhausted(SIZE_MAX);
+		vq_exhausted(SIZE_MAX);
 	*cap = *cap < 8 ? 8 : *cap * 2;
 	return vq_realloc_array(array, (size_t)*cap, size);
 }
@@ -152,7 +152,7 @@ vq_arena_alloc(struct vq_arena *a, size_t size)
 	struct vq_arena_block *b = a->last;
 
 	if (size > PTRDIFF_MAX / 2)
-		exhausted(size);
+		vq_exhausted(size);
 	size = (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
 	if (!b || b->cap - b->used < size) {
 		size_t cap = !b ? ARENA_FIRST : b->cap < ARENA_MOST ? b->cap * 2 : ARENA_MOST;
@@ -191,7 +191,7 @@ vq_arena_strndup(struct vq_arena *a, const char *s, size_t n)
 {
 	n = strnlen(s, n);
 	if (n == SIZE_MAX)
-		exhausted(n);
+		vq_exhausted(n);
 	char *copy = vq_arena_alloc(a, n + 1);
 
 	memcpy(copy, s, n);
@@ -236,7 +236,7 @@ text_room(struct vq_text *t, size_t n)
 	size_t want;
 
 	if (__builtin_add_overflow(t->len, n, &want) || want > PTRDIFF_MAX / 2)
-		exhausted(SIZE_MAX);
+		vq_exhausted(SIZE_MAX);
 	if (want + 1 <= t->cap)
 		return;
 	t->cap = t->cap * 2 > want + 1 ? t->cap * 2 : want + 1;
@@ -320,7 +320,7 @@ names_grow(struct vq_names *t)
 	struct vq_name *slot;
 
 	if (t->cap > INT_MAX / 2)
-		exhausted(SIZE_MAX);
+		vq_exhausted(SIZE_MAX);
 	slot = vq_alloc_array((size_t)cap, sizeof(*slot));
 	for (int i = 0; i < t->cap; i++)
 		if (t->slot[i].key)

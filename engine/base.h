@@ -33,6 +33,8 @@ char *vq_strdup(const char *s);
 char *vq_strndup(const char *s, size_t n);
 char *vq_asprintf(const char *fmt, ...) VQ_PRINTF(1, 2);
 void vq_on_out_of_memory(void (*handler)(size_t size));
+/* Ends the program as a failed allocation of so many bytes does. */
+_Noreturn void vq_exhausted(size_t size);
 
 /* Makes room for one more element at the end of a growing array. */
 #define vq_grow(array, count, cap) \

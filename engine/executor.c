@@ -106,10 +106,8 @@ vq_plan_alloc_arena(int64_t bytes)
 	size_t n = ((size_t)bytes / HUGE_PAGE + 1) * HUGE_PAGE;
 	void *m = aligned_alloc(HUGE_PAGE, n);
 
-	if (m == NULL) {
-		vq_alloc(SIZE_MAX / 2);		/* the handler's to report */
-		abort();
-	}
+	if (m == NULL)
+		vq_exhausted(n);
 	madvise(m, n, MADV_HUGEPAGE);
 	return m;
 }

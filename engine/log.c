@@ -369,14 +369,18 @@ newest(const char *out)
 	return best;
 }
 
-/* Half a checkpoint may be large.  The lock says that nobody writes one now. */
+/* What was being written when it was killed: half a checkpoint may be large.  The lock says that nobody writes one now. */
 static void
 sweep(const struct vq_run *r)
 {
-	char *path = vq_run_path(r, "checkpoints");
+	static const char *const folder[] = { "", "checkpoints", "samples", "plots" };
 
-	vq_file_sweep(path);
-	free(path);
+	for (size_t i = 0; i < VQ_COUNT(folder); i++) {
+		char *path = vq_run_path(r, "%s", folder[i]);
+
+		vq_file_sweep(path);
+		free(path);
+	}
 }
 
 struct vq_run *
