@@ -14,6 +14,7 @@
 
 struct axpy { double a; };
 struct leaky { double slope; };
+struct elu { double alpha; };
 
 static const struct vq_param axpy_params[] = {
 	VQ_REAL(struct axpy, a, "1", -1e30, 1e30, "factor of x"),
@@ -21,6 +22,10 @@ static const struct vq_param axpy_params[] = {
 };
 static const struct vq_param leaky_params[] = {
 	VQ_REAL(struct leaky, slope, "0.01", -1e30, 1e30, "factor where b is not positive"),
+	VQ_PARAMS_END
+};
+static const struct vq_param elu_params[] = {
+	VQ_REAL(struct elu, alpha, "1", -1e30, 1e30, "added to b where it is not positive"),
 	VQ_PARAMS_END
 };
 
@@ -58,7 +63,15 @@ describe_leaky_gate(const void *params, struct vq_ewise_instr *n)
 	return true;
 }
 
+static bool
+describe_elu_gate(const void *params, struct vq_ewise_instr *n)
+{
+	*n = (struct vq_ewise_instr){ .op = VQ_EW_ELU_GATE, .p = (float)((const struct elu *)params)->alpha };
+	return true;
+}
+
 KERNELS(axpy)
+KERNELS(elu_gate)
 KERNELS(leaky_gate)
 
 /* Integers can be added, too: codes are moved past the start tokens so. */
@@ -184,6 +197,21 @@ grad_leaky_gate(struct vq_grad *d)
 		    ((const struct leaky *)d->params)->slope);
 }
 
+/* By b it is a below zero, 0 above. */
+static void
+grad_elu_gate(struct vq_grad *d)
+{
+	struct vq_graph *g = d->to;
+
+	if (d->want[A])
+		d->din[A] = VQ_EMIT2(g, "elu_gate", d->dout[0], d->in[B], "alpha=%.17g",
+		    ((const struct elu *)d->params)->alpha);
+	if (d->want[B]) {
+		vq_id da = vq_mul(g, d->dout[0], d->in[A]);
+		d->din[B] = vq_sub(g, da, VQ_EMIT2(g, "gate", da, d->in[B], " "));
+	}
+}
+
 static void
 grad_fma(struct vq_grad *d)
 {
@@ -270,6 +298,8 @@ const struct vq_op vq_ops_binary[] = {
 	ROW(leaky_gate, vq_single_infer, grad_leaky_gate, AB, gates,
 	    "a where b is positive, else slope times a; no gradient for b",
 	    WITH(struct leaky, leaky_params)),
+	ROW(elu_gate, vq_single_infer, grad_elu_gate, AB, gates,
+	    "a where b is positive, else a times (b + alpha): with b = elu(x) the gradient of elu", WITH(struct elu, elu_params)),
 	ROW(gelu_gate, vq_single_infer, grad_gelu_gate, AB, gates, "a times the derivative of gelu at b"),
 	ROW(fma, vq_single_infer, grad_fma, ABC, triples, "a times b plus c", ALSO("multiply_add", "addcmul")),
 	{ 0 }

@@ -209,6 +209,11 @@ grad_elu(struct vq_grad *d)
 {
 	const struct alpha *p = d->params;
 	struct vq_graph *g = d->to;
+
+	if (p->alpha >= 0) {		/* the sign of the result tells that of x */
+		d->din[0] = VQ_EMIT2(g, "elu_gate", d->dout[0], d->out, "alpha=%.17g", p->alpha);
+		return;
+	}
 	vq_id above = VQ_EMIT2(g, "greater", d->in[0], vq_scalar_like(g, d->in[0], 0), " ");
 	vq_id below = vq_mul(g, d->dout[0], vq_offset(g, d->out, p->alpha));
 

@@ -68,13 +68,14 @@ ELEMENTWISE = {
     "add": "{x} + {y}", "sub": "{x} - {y}", "mul": "{x} * {y}", "div": "{x} / {y}", "pow": "{x} ** {y}",
     "maximum": "torch.maximum({x}, {y})", "minimum": "torch.minimum({x}, {y})", "axpy": "{x} * {a} + {y}",
     "fma": "{x} * {y} + {z}", "gate": "{x} * ({y} > 0)", "leaky_gate": "{x} * torch.where({y} > 0, 1.0, {slope})",
+    "elu_gate": "{x} * torch.where({y} > 0, 1.0, {y} + {alpha})",
     "gelu_gate": "{x} * (0.5 * torch.erfc({y} * -0.5 ** 0.5) + {y} * torch.exp(-0.5 * {y} ** 2) * (0.5 / math.pi) ** 0.5)",
     "greater": "{x} > {y}", "greater_equal": "{x} >= {y}", "less": "{x} < {y}", "less_equal": "{x} <= {y}",
     "equal": "{x} == {y}", "not_equal": "{x} != {y}", "logical_and": "{x} & {y}", "logical_or": "{x} | {y}",
     "logical_not": "~{x}", "copy": "{x}", "stop": "{x}.detach()",
     "straight_through": "{y} + ({x} - {y}).detach()", "ema": "torch.lerp({y}, {x}, {decay})",
 }
-TENSORS_ONLY = {"maximum", "minimum", "ema", "gate", "leaky_gate", "gelu_gate"}
+TENSORS_ONLY = {"maximum", "minimum", "ema", "gate", "leaky_gate", "elu_gate", "gelu_gate"}
 LOSSES = {"mse": "F.mse_loss", "l1": "F.l1_loss", "huber": "F.huber_loss",
           "bce_logits": "F.binary_cross_entropy_with_logits"}
 IMAGE_OPS = {"conv2d", "conv2d_input", "max_pool2d", "avg_pool2d", "resize", "batch_norm",

@@ -304,7 +304,7 @@ static const char *const names[VQ_EW_OPS] = {
 	[VQ_EW_CLAMP] = "clamp", [VQ_EW_AFFINE] = "affine", [VQ_EW_POWC] = "power",
 	[VQ_EW_ADD] = "add", [VQ_EW_SUB] = "sub", [VQ_EW_MUL] = "mul", [VQ_EW_DIV] = "div",
 	[VQ_EW_MAX] = "maximum", [VQ_EW_MIN] = "minimum", [VQ_EW_POW] = "pow", [VQ_EW_GATE] = "gate",
-	[VQ_EW_GELU_GATE] = "gelu_gate", [VQ_EW_LEAKY_GATE] = "leaky_gate", [VQ_EW_AXPY] = "axpy", [VQ_EW_GREATER] = "greater",
+	[VQ_EW_ELU_GATE] = "elu_gate", [VQ_EW_GELU_GATE] = "gelu_gate", [VQ_EW_LEAKY_GATE] = "leaky_gate", [VQ_EW_AXPY] = "axpy", [VQ_EW_GREATER] = "greater",
 	[VQ_EW_GREATER_EQUAL] = "greater_equal", [VQ_EW_LESS] = "less",
 	[VQ_EW_LESS_EQUAL] = "less_equal", [VQ_EW_EQUAL] = "equal", [VQ_EW_NOT_EQUAL] = "not_equal",
 	[VQ_EW_SELECT] = "where", [VQ_EW_FMA] = "fma",
@@ -399,6 +399,7 @@ vq_ew_eval(enum vq_ew op, double a, double b, double c, double p, double q)
 	case VQ_EW_POW: return pow(a, b);
 	case VQ_EW_GATE: return b > 0 ? a : 0;
 	case VQ_EW_LEAKY_GATE: return b > 0 ? a : p * a;
+	case VQ_EW_ELU_GATE: return b > 0 ? a : a * (b + p);
 	case VQ_EW_GELU_GATE: return a * gelu_derivative(b);
 	case VQ_EW_AXPY: return p * a + b;
 	case VQ_EW_GREATER: return a > b;

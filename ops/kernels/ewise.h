@@ -32,6 +32,7 @@ enum vq_ew {
 	/* binary */
 	VQ_EW_ADD, VQ_EW_SUB, VQ_EW_MUL, VQ_EW_DIV, VQ_EW_MAX, VQ_EW_MIN, VQ_EW_POW,
 	VQ_EW_GATE /* a where b > 0, else 0 */, VQ_EW_LEAKY_GATE /* a where b > 0, else p * a */,
+	VQ_EW_ELU_GATE /* a where b > 0, else a * (b + p) */,
 	VQ_EW_GELU_GATE /* a times the derivative of gelu at b */,
 	VQ_EW_AXPY /* p * a + b */, VQ_EW_GREATER, VQ_EW_GREATER_EQUAL, VQ_EW_LESS, VQ_EW_LESS_EQUAL,
 	VQ_EW_EQUAL, VQ_EW_NOT_EQUAL, /* 1.0 or 0.0 */
