@@ -41,10 +41,8 @@ def bench(o, file, stage, steps, warmup=1, batch=None, threads=None, precision="
     more = [x for s in sets for x in ("--set", s)]
     for name, x in (("--batch", batch or o.batch), ("--threads", threads or o.threads)):
         more += [name, str(x)] if x else []
-    if precision != "f32":
-        more += ["--precision", precision]
-    return json.loads(vqgraph(o, "bench", file, *o.set, *more, "-q", "--stage", stage, "--steps", str(steps),
-                              "--warmup", str(warmup), "--json"))
+    return json.loads(vqgraph(o, "bench", file, *o.set, *more, "-q", "--stage", stage, "--precision", precision,
+                              "--steps", str(steps), "--warmup", str(warmup), "--json"))
 
 
 def median_ms(got):

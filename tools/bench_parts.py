@@ -126,7 +126,7 @@ def sampling(o):
         if done.returncode:
             yield Failed(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "bench_sampling ended")
             continue
-        yield {**json.loads(done.stdout), "file": named(graph("prior_fashion_small"))}
+        yield {**json.loads(done.stdout), "file": named(graph("prior_fashion_small")), "stage": "samples"}
 
 
 SAMPLING = Table("sampling", ("tokens", 10, True), ("s", 8, False), ("PyTorch s", 9, False), ("ratio", 6, False),

@@ -11,7 +11,7 @@ import re
 import subprocess
 import tempfile
 
-from bench_common import PEER, Failed, Table, bench, median, median_ms, ms, named, note, vqgraph
+from bench_common import PEER, Failed, Missing, Table, bench, median, median_ms, ms, named, note, vqgraph
 
 MOST_STEPS = 200            # of a turn
 NEAR = 1.1
@@ -161,8 +161,12 @@ def row_of(stage, precision, steps, mine, peers, tried):
 def batch_for(o, stage):
     """The stage's own, or halves of it where a step would take many seconds."""
     batch, flops = o.batch or stage.batch, stage.flops
-    while not o.batch and not o.full and batch and batch % 2 == 0 and flops > 1e9 * o.most:
-        batch, flops = batch // 2, flops / 2
+    if o.batch or o.full or not batch:
+        return batch
+    while batch > 1 and flops > 1e9 * o.most:
+        batch, flops = batch // 2, flops * (batch // 2) / batch
+    if flops > 3e9 * o.most:
+        raise Missing(f"{stage.label()}: a step of one sample is {flops / 1e9:.0f} GFLOP; --full measures it")
     return batch
 
 
@@ -202,6 +206,6 @@ def show(t, r):
 
 
 LEGEND = """
-ratio: PyTorch / vqgraph, the median over pairs of turns. of roof: of an f32 matrix product in vqgraph's process.
+ratio: PyTorch / vqgraph, the median over pairs of turns. of roof: of a matrix product of that precision in vqgraph's process.
 MB: peak memory of vqgraph's process, all of it; of PyTorch's without what it had after `import torch`.
 *: a smaller batch than the stage's (--full: its own)."""

@@ -103,7 +103,7 @@ check_samples(struct check *k, int i)
 	if (vq_sample_read(k->m, i, &s, &k->c->d) == 0) {
 		struct vq_graph *g = vq_sample_step(k->m, &s, s.batch, &k->c->d);
 		if (g)
-			add_result(k, g, s.name, s.method == VQ_METHOD_MASKED ? "step" : "position", s.batch, vq_now() - start, 0);
+			add_result(k, g, s.name, s.method == VQ_METHOD_MASKED ? "drawing" : "position", s.batch, vq_now() - start, 0);
 	}
 	vq_sample_free(&s);
 }

@@ -94,7 +94,7 @@ expand_drawing(struct dumper *u, int i, int64_t *batch)
 		*batch = u->o->batch ? u->o->batch : s.batch;
 		g = vq_sample_step(u->m, &s, *batch, &u->c->d);
 	}
-	u->drawing = s.method == VQ_METHOD_MASKED ? "step" : "position";
+	u->drawing = s.method == VQ_METHOD_MASKED ? "drawing" : "position";
 	vq_sample_free(&s);
 	return g;
 }

@@ -79,7 +79,7 @@ stages:
     count: 3
 END
 run 0 check count.yaml
-out "step"
+out "drawing"
 run 0 run count.yaml --name count -q
 
 # expected MASKS COUNTS...: the codes that come when so many masks are left after each step, last places first
