@@ -187,7 +187,7 @@ START_TEST(choice)
 	ask("portable", answer);
 	ck_assert_str_eq(answer, "portable\n");
 	ask("sse9", answer);
-	ck_assert_str_eq(answer, "portable\nVQGRAPH_ISA=sse9: not one of portable, avx2, avx512, avx512bf16; portable is used\n");
+	ck_assert_str_eq(answer, "portable\nVQGRAPH_ISA=sse9: not one of portable, avx2, avx512, avx512bf16, amx; portable is used\n");
 	if (vq_kernels_of(VQ_ISA_AVX2)) {
 		ask("avx2", answer);
 		ck_assert_str_eq(answer, "avx2\n");

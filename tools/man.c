@@ -74,7 +74,7 @@ static const char files[] =
 	".TP\n.B VQGRAPH_CACHE\nthe folder that decoded pictures are kept in, instead of ~/.cache/vqgraph; empty: they are not kept.\n"
 	".TP\n.B VQGRAPH_DATA\nfolders where datasets are looked for first, as PATH is written.\n"
 	".TP\n.B VQGRAPH_GRAPHS\nfolders where files named in `use` are looked for.\n"
-	".TP\n.B VQGRAPH_ISA\nportable, avx2, avx512 or avx512bf16: kernels no better than these.\n"
+	".TP\n.B VQGRAPH_ISA\nportable, avx2, avx512, avx512bf16 or amx: kernels no better than these.\n"
 	".TP\n.B OMP_NUM_THREADS\nthreads, where \\-\\-threads is not given.\n"
 	".TP\n.B NO_COLOR\nno colours, when set.\n"
 	".SH EXIT STATUS\n"

@@ -42,6 +42,18 @@ const struct vq_kernels vq_kernels_avx512bf16 = {
 	.max = max_row,
 };
 
+/* The same with products of bf16 by AMX_BF16. */
+const struct vq_kernels vq_kernels_amx = {
+	.isa = VQ_ISA_AMX,
+	.name = "amx",
+	.ew = EWISE_ROWS,
+	.gemm = &vq_gemm_avx512,
+	.gemm_bf16 = &vq_gemm_amx,
+	.sum = sum_row,
+	.dot = dot_row,
+	.max = max_row,
+};
+
 #endif
 
 #ifdef __clang__

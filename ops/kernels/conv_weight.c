@@ -17,6 +17,7 @@
 #include "ops/kernels/conv_window.h"
 
 enum {
+	ROWS = 12,			/* input channels of a task are a multiple of this, most tiles' rows */
 	PIXELS = 128,			/* depth of a block, about */
 	ROOM = 48 << 10,		/* floats of source pixels in a block, about */
 	GATHER = 16,			/* input channels up to which patches are gathered */
@@ -63,7 +64,7 @@ spread_out(int64_t channels)
 static int64_t
 whole_tiles(int64_t rows)
 {
-	return ceil_div(rows, VQ_GEMM_MR_MAX) * VQ_GEMM_MR_MAX;
+	return ceil_div(rows, ROWS) * ROWS;
 }
 
 /* So many channels at a time that a block has pixels enough: the weights are read and
@@ -75,7 +76,7 @@ cut_block(struct plan *p)
 	for (;; p->rows = whole_tiles(ceil_div(p->rows, 2))) {
 		p->win.direct = p->taps == 1;	/* nothing is read twice */
 		vq_window_cut(&p->win, PIXELS, ROOM, p->gather ? p->cn : spread_out(p->rows < p->cn ? p->rows : p->cn));
-		if (p->gather || p->rows <= 2 * VQ_GEMM_MR_MAX || p->win.lines * p->win.cols > PIXELS * 2 / 3)
+		if (p->gather || p->rows <= 2 * ROWS || p->win.lines * p->win.cols > PIXELS * 2 / 3)
 			break;
 	}
 }
@@ -96,7 +97,7 @@ static void
 cut_tasks(struct plan *p, int threads)
 {
 	int64_t most = p->rows, best = INT64_MAX;
-	int64_t most_down = p->gather ? 1 : ceil_div(p->cn, VQ_GEMM_MR_MAX);
+	int64_t most_down = p->gather ? 1 : ceil_div(p->cn, ROWS);
 
 	for (int64_t across = 1; across <= CUTS && across <= ceil_div(p->nn, VQ_GEMM_NR_MAX); across++)
 		for (int64_t down = 1; down <= CUTS + p->cn / most && down <= most_down; down++) {

@@ -27,7 +27,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { VQ_GEMM_MR_MAX = 12, VQ_GEMM_NR_MAX = 32 };
+enum { VQ_GEMM_MR_MAX = 32, VQ_GEMM_NR_MAX = 32 };
 
 struct vq_gemm_tile {
 	int64_t segs, len, step;	/* the k loop */
@@ -63,6 +63,9 @@ struct vq_gemm_micro {
 
 extern const struct vq_gemm_micro vq_gemm_portable, vq_gemm_avx2, vq_gemm_avx512;
 extern const struct vq_gemm_micro vq_gemm_portable_rounded, vq_gemm_avx2_rounded, vq_gemm_avx512_rounded;
-extern const struct vq_gemm_micro vq_gemm_avx512bf16;
+extern const struct vq_gemm_micro vq_gemm_avx512bf16, vq_gemm_amx;
+/* Whether a tile of 32 x 32 sums of pairs comes out right: numbers for which it is exact. */
+bool vq_gemm_check_tile(void (*tile)(const struct vq_gemm_tile *t, const float *const *a, float *const *c));
+void vq_gemm_amx_tile(const struct vq_gemm_tile *t, const float *const *a, float *const *c);
 
 #endif

@@ -9,6 +9,7 @@
 #include <immintrin.h>
 
 #include "ops/kernels/gemm_micro.h"
+#include "ops/kernels/transpose_avx512.h"
 
 /* sum + x * y, of each word the products of its numbers. */
 static inline __m512 madd(__m512 x, __m512 y, __m512 sum);
@@ -159,22 +160,6 @@ tile(const struct vq_gemm_tile *t, const float *const *a, float *const *c)
 	row_end(t, 11, c[11], c11);
 }
 
-/* The 4x4 blocks of r transposed where they stand: step 1 within pairs of rows, step 2
- * within fours. */
-static inline __attribute__((always_inline)) void
-transpose_blocks(__m512 r[16])
-{
-	#pragma GCC unroll 4
-	for (int i = 0; i < 16; i += 4) {
-		__m512 a = _mm512_unpacklo_ps(r[i], r[i + 1]), b = _mm512_unpackhi_ps(r[i], r[i + 1]);
-		__m512 c = _mm512_unpacklo_ps(r[i + 2], r[i + 3]), d = _mm512_unpackhi_ps(r[i + 2], r[i + 3]);
-		r[i] = _mm512_shuffle_ps(a, c, 0x44);
-		r[i + 1] = _mm512_shuffle_ps(a, c, 0xee);
-		r[i + 2] = _mm512_shuffle_ps(b, d, 0x44);
-		r[i + 3] = _mm512_shuffle_ps(b, d, 0xee);
-	}
-}
-
 /* One half panel: len numbers (at most 16 words) of each of n rows become as many words of n
  * columns and zeros. */
 static inline __attribute__((always_inline)) void
@@ -185,17 +170,7 @@ transpose16(const float *from, int64_t ld, int n, int len, float *to)
 	#pragma GCC unroll 16
 	for (int i = 0; i < 16; i++)
 		r[i] = i < n ? words(from + i * ld, len) : _mm512_setzero_ps();
-	transpose_blocks(r);
-	/* Row i now has columns i, i + 4, i + 8, i + 12 of its four rows: one block each. */
-	#pragma GCC unroll 4
-	for (int i = 0; i < 4; i++) {
-		__m512 a = _mm512_shuffle_f32x4(r[i], r[i + 4], 0x88), b = _mm512_shuffle_f32x4(r[i], r[i + 4], 0xdd);
-		__m512 c = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0x88), d = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0xdd);
-		q[i] = _mm512_shuffle_f32x4(a, c, 0x88);
-		q[i + 4] = _mm512_shuffle_f32x4(b, d, 0x88);
-		q[i + 8] = _mm512_shuffle_f32x4(a, c, 0xdd);
-		q[i + 12] = _mm512_shuffle_f32x4(b, d, 0xdd);
-	}
+	transpose_words(r, q);
 	#pragma GCC unroll 16
 	for (int i = 0; i < 16; i++)
 		if (i * PER < len)

@@ -92,6 +92,50 @@ const struct vq_gemm_micro vq_gemm_avx512bf16 = {
 	.pack = pack, .pack_transposed = pack_transposed, .pack_zipped = pack_zipped,
 };
 
+/* The words are the same. */
+const struct vq_gemm_micro vq_gemm_amx = {
+	.mr = 32, .nr = NR, .per = PER, .kc = 256, .tile = vq_gemm_amx_tile, .round = round_row, .zip = zip_rows,
+	.pack = pack, .pack_transposed = pack_transposed, .pack_zipped = pack_zipped,
+};
+
+bool
+vq_gemm_check_tile(void (*tile_of)(const struct vq_gemm_tile *t, const float *const *a, float *const *c))
+{
+	enum { ROWS = 32, WORDS = 19, LD = 2 * WORDS };
+	_Alignas(64) float b[WORDS * NR], x[ROWS * WORDS], sum[ROWS * NR] = { 0 };
+	float row[LD], *c[ROWS];
+	const float *a[ROWS];
+	int64_t off = 0;
+	bool same = true;
+
+	for (int i = 0; i < ROWS; i++) {		/* pairs i + 1, k */
+		for (int k = 0; k < WORDS; k++) {
+			row[2 * k] = (float)(i + 1);
+			row[2 * k + 1] = (float)k;
+		}
+		round_row(x + i * WORDS, row, LD);
+		a[i] = x + i * WORDS;
+		c[i] = sum + i * NR;
+	}
+	for (int k = 0; k < WORDS; k++) {		/* pairs j - 7, k % 3 */
+		float one[NR], two[NR];
+		for (int j = 0; j < NR; j++) {
+			one[j] = (float)(j - 7);
+			two[j] = (float)(k % 3);
+		}
+		zip_rows(b + k * NR, one, two, NR);
+	}
+	tile_of(&(struct vq_gemm_tile){ .segs = 1, .len = WORDS, .step = 1, .off = &off, .b = b, .rows = ROWS, .cols = NR }, a, c);
+	for (int i = 0; i < ROWS; i++)
+		for (int j = 0; j < NR; j++) {
+			float want = 0;
+			for (int k = 0; k < WORDS; k++)
+				want += (float)((i + 1) * (j - 7) + k * (k % 3));
+			same &= sum[i * NR + j] == want;
+		}
+	return same;
+}
+
 #ifdef __clang__
 #pragma clang attribute pop
 #endif

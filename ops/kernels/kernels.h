@@ -3,7 +3,7 @@
  *
  * A complete portable version of every entry exists; faster ones replace
  * entries at start-up by CPUID, so one binary runs everywhere.  VQGRAPH_ISA
- * (portable, avx2, avx512, avx512bf16) forces a lower one.  This table is the only mutable
+ * (portable, avx2, avx512, avx512bf16, amx) forces a lower one.  This table is the only mutable
  * global state of the program, written once before the first use.
  */
 #ifndef VQ_OPS_KERNELS_KERNELS_H
@@ -15,7 +15,7 @@
 
 #include "ops/kernels/ewise.h"
 
-enum vq_isa { VQ_ISA_PORTABLE, VQ_ISA_AVX2, VQ_ISA_AVX512, VQ_ISA_AVX512BF16, VQ_ISAS };
+enum vq_isa { VQ_ISA_PORTABLE, VQ_ISA_AVX2, VQ_ISA_AVX512, VQ_ISA_AVX512BF16, VQ_ISA_AMX, VQ_ISAS };
 
 /* y[i] = op(a[i], b[i], c[i]; p, q) for i < n; y may be any operand. */
 typedef void vq_ew_row_fn(float *y, const float *a, const float *b, const float *c,

@@ -8,7 +8,7 @@
 
 extern const struct vq_kernels vq_kernels_portable;
 #if defined(__x86_64__)
-extern const struct vq_kernels vq_kernels_avx2, vq_kernels_avx512, vq_kernels_avx512bf16;
+extern const struct vq_kernels vq_kernels_avx2, vq_kernels_avx512, vq_kernels_avx512bf16, vq_kernels_amx;
 #endif
 
 #endif
