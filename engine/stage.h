@@ -199,12 +199,11 @@ void vq_data_locate(const struct vq_stage_run *r, struct vq_data_spec *spec);
 
 /* --- stages that do not train --------------------------------------------- */
 
-/* A stage of `do: encode`: a value for each sample of some splits, kept as arrays in the
+/* A stage of `do: encode`: values (t.keep) for each sample of some splits, kept as arrays in the
  * run's folder <stage>/ together with the data's labels (datasets/arrays.c reads them). */
 enum { VQ_MAX_SPLITS = 3 };
 struct vq_encode {
 	struct vq_train t;		/* the data stands in t.validate */
-	const char *value;
 	const char *split[VQ_MAX_SPLITS];
 	int splits;
 };

@@ -1,5 +1,5 @@
 /*
- * stage_encode -- a value of a graph for every sample of a data set, kept as arrays
+ * stage_encode -- values of a graph for every sample of a data set, kept as arrays
  *
  * RUN/<stage>/<split>.<value>.npy, and beside it the data's own labels. made_from.json says
  * of each split what it was made from (the data's bytes, the graph, its weights), so that it
@@ -17,7 +17,7 @@
 #include "engine/safetensors.h"
 #include "engine/train_private.h"
 
-enum { MADE_FROM_MOST = 1 << 20 };
+enum { MADE_FROM_MOST = 1 << 20, MAX_VALUES = VQ_MAX_FIELDS - 1, MAX_ARRAYS = MAX_VALUES + VQ_MAX_FIELDS };
 
 /* --- reading --------------------------------------------------------------- */
 
@@ -42,21 +42,61 @@ read_splits(const struct vq_model *m, const struct vq_tree *list, struct vq_enco
 	return 0;
 }
 
+/* One value to keep: its array is named by the last part. */
+static int
+add_value(const struct vq_model *m, const struct vq_tree *t, struct vq_encode *e, struct vq_diags *d)
+{
+	const char *name = t->kind == VQ_TREE_SCALAR ? vq_model_text(m, t, d) : NULL;
+
+	if (t->kind != VQ_TREE_SCALAR)
+		vq_error(d, VQ_CONFIG, &t->at, "value wants a value of the graph, or a list of some, as in [top, bottom]");
+	if (name == NULL)
+		return -1;
+	for (int k = 0; k < e->t.keeps; k++)
+		if (strcmp(vq_last_part(e->t.keep[k]), vq_last_part(name)) == 0) {
+			vq_help(vq_error(d, VQ_CONFIG, &t->at, "two arrays would be named %s", vq_last_part(name)),
+			    "a graph's out can give a value another name: out: [top: vq_top.code]");
+			return -1;
+		}
+	e->t.keep[e->t.keeps++] = name;
+	return 0;
+}
+
+static int
+read_values(const struct vq_model *m, const struct vq_tree *stage, struct vq_encode *e, struct vq_diags *d)
+{
+	const struct vq_tree *t = vq_tree_get(stage, "value");
+	int error = 0;
+
+	if (t == NULL) {
+		vq_error(d, VQ_CONFIG, &stage->at, "stage %s needs value: what to keep, the codes", e->t.name);
+		return -1;
+	}
+	if (t->kind != VQ_TREE_LIST)
+		return add_value(m, t, e, d);
+	if (t->count < 1 || t->count > MAX_VALUES) {
+		vq_error(d, VQ_CONFIG, &t->at, "value wants 1 to %d values", MAX_VALUES);
+		return -1;
+	}
+	for (int i = 0; i < t->count && error == 0; i++)
+		error = add_value(m, t->item[i].value, e, d);
+	return error;
+}
+
 int
 vq_encode_read(const struct vq_model *m, int i, struct vq_encode *e, struct vq_diags *d)
 {
 	static const struct vq_param params[] = {
 		{ .name = "graph", .kind = VQ_P_STRING, .offset = offsetof(struct vq_encode, t.graph),
 		  .doc = "the graph that encodes" },
-		VQ_STRING(struct vq_encode, value, NULL, "the value to keep: the codes"),
 		VQ_PARAMS_END
 	};
-	static const char *const others[] = { "do", "data", "splits", NULL };
+	static const char *const others[] = { "do", "value", "data", "splits", NULL };
 	const struct vq_tree *tree = vq_model_stage(m, i), *data = vq_tree_get(tree, "data");
 	const struct vq_tree *splits = vq_tree_get(tree, "splits");
 
 	*e = (struct vq_encode){ .t = { .name = vq_model_stage_name(m, i), .at = tree->at, .reports = -1 } };
-	if (vq_model_read_params(m, tree, "this stage", params, e, others, d) < 0)
+	if (vq_model_read_params(m, tree, "this stage", params, e, others, d) < 0 || read_values(m, tree, e, d) < 0)
 		return -1;
 	if (data == NULL) {
 		vq_error(d, VQ_CONFIG, &tree->at, "stage %s needs data", e->t.name);
@@ -69,7 +109,6 @@ vq_encode_read(const struct vq_model *m, int i, struct vq_encode *e, struct vq_d
 		return -1;
 	}
 	e->t.data = e->t.validate;
-	e->t.keep[e->t.keeps++] = e->value;
 	if (splits)
 		return read_splits(m, splits, e, d);
 	e->split[e->splits++] = e->t.validate.split;
@@ -151,7 +190,7 @@ static int
 hash_arrays(const char *folder, const char *split, const char *const *field, int fields, char hex[65],
     struct vq_diags *d)
 {
-	char *path[VQ_MAX_FIELDS + 1] = { NULL };
+	char *path[MAX_ARRAYS] = { NULL };
 	int error;
 
 	for (int f = 0; f < fields; f++)
@@ -200,16 +239,21 @@ note_made(const char *folder, const char *split, const char *key, const char *co
 
 /* --- encoding -------------------------------------------------------------- */
 
-/* Names of the arrays: the value, then the data's fields that are no pictures. */
+/* Names of the arrays: the values, then the data's fields that are no pictures. */
 static int
-array_names(const struct vq_encode *e, const struct vq_dataset *data, const char *name[VQ_MAX_FIELDS + 1])
+array_names(const struct vq_encode *e, const struct vq_dataset *data, const char *name[MAX_ARRAYS])
 {
 	int n = 0;
 
-	name[n++] = vq_last_part(e->value);
-	for (int f = 0; f < data->fields; f++)
-		if (strcmp(data->field[f].name, "image") != 0 && strcmp(data->field[f].name, name[0]) != 0)
+	for (int k = 0; k < e->t.keeps; k++)
+		name[n++] = vq_last_part(e->t.keep[k]);
+	for (int f = 0; f < data->fields; f++) {
+		bool hidden = strcmp(data->field[f].name, "image") == 0;
+		for (int k = 0; k < e->t.keeps; k++)
+			hidden |= strcmp(data->field[f].name, name[k]) == 0;
+		if (!hidden)
 			name[n++] = data->field[f].name;
+	}
 	return n;
 }
 
@@ -239,19 +283,21 @@ encode_split(const struct vq_stage_run *r, const struct vq_encode *e, struct vq_
     const char *split, const char *const *name, int names, struct vq_diags *d)
 {
 	struct vq_evaluation v = { .r = r, .t = &e->t, .data = data };
-	char *path = field_path(folder, split, name[0]), buf[VQ_TYPE_STR];
+	char buf[VQ_TYPE_STR];
 	double before = vq_now();
 	int error = vq_evaluate(&v, d);
 
-	if (error == 0)
-		error = vq_npy_write(path, &v.kept[0], d);
-	for (int k = 1; k < names && error == 0; k++)
+	for (int k = 0; k < e->t.keeps && error == 0; k++) {
+		char *path = field_path(folder, split, name[k]);
+		error = vq_npy_write(path, &v.kept[k], d);
+		free(path);
+	}
+	for (int k = e->t.keeps; k < names && error == 0; k++)
 		error = write_field(folder, split, data, vq_dataset_field(data, name[k]), d);
-	if (error == 0)
-		vq_run_say(r->run, "stage %s: %s, %s %s in %.1f s", e->t.name, split, name[0],
-		    vq_type_str(v.kept[0].type, buf), vq_now() - before);
+	for (int k = 0; k < e->t.keeps && error == 0; k++)
+		vq_run_say(r->run, "stage %s: %s, %s %s in %.1f s", e->t.name, split, name[k],
+		    vq_type_str(v.kept[k].type, buf), vq_now() - before);
 	vq_evaluation_free(&v);
-	free(path);
 	return error;
 }
 
@@ -259,7 +305,7 @@ static int
 make_split(const struct vq_stage_run *r, struct vq_encode *e, const char *folder, const char *split,
     const char *model, struct vq_diags *d)
 {
-	const char *name[VQ_MAX_FIELDS + 1];
+	const char *name[MAX_ARRAYS];
 	struct vq_text key = { 0 };
 	struct vq_dataset *data;
 	int error = -1, names;

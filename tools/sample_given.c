@@ -47,6 +47,12 @@ find_encoder(struct vq_sample_task *k, struct encoder *e)
 		    "one with do: encode, as in codes: {do: encode, graph: encode, value: code, data: {source: mnist}}");
 		return -1;
 	}
+	const struct vq_tree *value = vq_tree_get(stage, "value");
+	if (value && value->kind == VQ_TREE_LIST) {
+		vq_error(&k->c->d, VQ_CONFIG, &value->at, "several values are encoded, and which of them are codes of the upper "
+		    "part is not known: pictures cannot be completed");
+		return -1;
+	}
 	if ((e->graph = key_text(k, stage, "graph")) == NULL || (e->value = key_text(k, stage, "value")) == NULL)
 		return -1;
 	vq_params_default(vq_data_params, &e->spec);
@@ -135,7 +141,12 @@ compile_encoder(struct vq_sample_task *k, struct encoder *e)
 		return -1;
 	}
 	int64_t side = vq_order_side(k->s.length);
-	e->rows = t->shape.rank == 3 ? t->shape.dim[1] : side > 0 ? side : 1;
+	if (t->shape.rank != 3 && side < 0) {
+		vq_help(vq_usage_error(k->c, "%lld codes of a picture are no square grid, and which of them are of its upper part "
+		    "is not known", (long long)k->s.length), "a graph that encodes to i32[batch, h, w] says it");
+		return -1;
+	}
+	e->rows = t->shape.rank == 3 ? t->shape.dim[1] : side;
 	for (vq_id v = 0; v < e->g->values; v++)
 		if (e->g->value[v].kind == VQ_PARAM && !vq_vars_find(&k->vars, e->g->value[v].name))
 			vq_error(&k->c->d, VQ_CHECKPOINT, NULL, "the checkpoint has no parameter %s, %s", e->g->value[v].name,
