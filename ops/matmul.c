@@ -200,7 +200,6 @@ static const struct vq_example examples[] = {
 	{ "a=f32[1101,13] b=f32[1101,21]", "precision=bf16 transpose_a=true", .doc = "deep: summed in parts" },
 	{ "a=f32[8,49,32] b=f32[8,49,32]", "precision=bf16 transpose_b=true" },
 	{ "a=f32[1024,256] b=f32[256,1024]", "precision=bf16" },
-	{ "a=f32[6400,256] b=f32[6400,256]", "precision=bf16 transpose_a=true" },
 	{ "a=f32[1024,1024,49,32] b=f32[4,32,49]", .fails = "shapes cannot be broadcast together" },
 	{ "a=f32[2,3] b=f32[4,5]", .fails = "inner sizes differ: 3 and 4" },
 	{ "a=f32[3] b=f32[3,5]", .fails = "needs at least two axes" },
