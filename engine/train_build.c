@@ -97,6 +97,21 @@ loss_name(const struct vq_update *u, int i)
 	return u->losses ? u->loss[i].name : u->minimize;
 }
 
+/* Names of what begins later are judged with the first graph. */
+static int
+check_update(const struct vq_graph *g, const struct vq_update *u)
+{
+	int error = 0;
+
+	for (int i = 0; i < u->losses; i++)
+		if (vq_graph_find_output(g, u->loss[i].name) == VQ_NONE)
+			error = no_value(g, &u->at, "minimize", u->loss[i].name);
+	for (int i = 0; i < u->reports; i++)
+		if (vq_graph_find_output(g, u->report[i]) == VQ_NONE)
+			error = no_value(g, &u->at, "report", u->report[i]);
+	return error;
+}
+
 static int
 want_of_update(struct vq_graph *g, const struct vq_update *u, int loss, bool training)
 {
@@ -128,7 +143,9 @@ add_outputs(struct vq_graph *g, const struct vq_train *t, unsigned active, bool 
 			error = -1;
 		}
 	}
-	for (int k = 0; k < t->updates; k++)
+	for (int k = 0; k < t->updates && training; k++)
+		error |= check_update(g, &t->update[k]);
+	for (int k = 0; k < t->updates && error == 0; k++)
 		error |= want_of_update(g, &t->update[k], vq_active_loss(active, k), training);
 	for (int i = 0; i < t->shows && !training; i++)
 		if (t->show[i].kind->check)

@@ -96,4 +96,7 @@ run 3 check "$graphs/vqgan_cifar10.yaml" 'stages.tokenizer.updates.0.minimize={l
 err "the first loss is minimized from the update's beginning: 0"
 run 3 check "$graphs/vqgan_cifar10.yaml" 'stages.tokenizer.updates.1.report=[nothing]'
 err "has no value 'nothing' for report"
+run 3 check "$graphs/vqgan_cifar10.yaml" 'stages.tokenizer.updates.1.minimize={disc_los: 0, disc_loss: 0.6}'
+err "has no value 'disc_los' for minimize"
+err "there is a value with a similar name: disc_loss"
 finish
