@@ -8,7 +8,8 @@
  * rule says that it treats positions apart; causal attention gets a cache.  What does not
  * depend on tokens is computed once at full length, and its row looked up.
  *
- * incremental_rules.c knows what each op does along each axis.
+ * incremental_rules.c knows what each op does along each axis, incremental_once.c makes
+ * what does not move.
  */
 #include "engine/incremental_private.h"
 
@@ -19,7 +20,6 @@
 #include "engine/op.h"
 
 #define CACHE "cache."
-#define ONCE "once."
 enum { SMALL = 64 };		/* elements of a constant value that folding will compute */
 
 /* --- errors --------------------------------------------------------------- */
@@ -133,100 +133,19 @@ classify(struct vq_walk *w)
 			continue;	/* whatever its input is: it reads a shape */
 		} else if (n) {
 			w->constant[v] = true;
+			w->given[v] = n->op->flags & VQ_OP_RANDOM;
 			for (int j = 0; j < n->nin; j++) {
 				w->moves[v] |= w->moves[n->in[j]];
+				w->given[v] |= w->given[n->in[j]];
 				w->constant[v] &= w->constant[n->in[j]];
 			}
 		} else {
-			w->moves[v] = val->kind == VQ_INPUT && w->axis[v] != VQ_NONE;
+			w->given[v] = val->kind == VQ_INPUT;
+			w->moves[v] = w->given[v] && w->axis[v] != VQ_NONE;
 		}
 		if (!time && (n == NULL || (w->live[val->node] && w->moves[v])))
 			odd_axis(w, v);
 	}
-}
-
-/* --- what does not move ---------------------------------------------------- */
-
-/* A leaf of from in another graph, with a type of its own. */
-static vq_id
-leaf(struct vq_walk *w, struct vq_graph *to, vq_id v, const struct vq_type *type)
-{
-	const struct vq_value *val = &w->from->value[v];
-	vq_id id;
-
-	if (val->kind == VQ_CONST)
-		return vq_graph_const(to, type, val->constant);
-	if ((id = vq_graph_find(to, val->name)) != VQ_NONE)
-		return id;
-	id = vq_graph_leaf(to, val->kind, val->name, type);
-	to->value[id].init = val->init;
-	to->value[id].where = val->where;
-	if (val->init.of)
-		to->value[id].init.of = vq_arena_strdup(&to->arena, val->init.of);
-	return id;
-}
-
-/* A node in another graph, on inputs there. */
-static vq_id
-add(struct vq_graph *to, const struct vq_node *n, const vq_id *in)
-{
-	to->now = n->origin;
-	vq_id out = vq_graph_add(to, n->op, n->params, in, n->nin);
-	if (n->op->flags & VQ_OP_RANDOM)
-		vq_graph_set_key(to, out, n->key);
-	return out;
-}
-
-/* 0, 1, 2, ... */
-static vq_id
-count_up(struct vq_graph *g, const struct vq_type *type)
-{
-	int64_t n = vq_shape_count(&type->shape);
-	int32_t *x = vq_alloc_array((size_t)n, sizeof(*x));
-
-	for (int64_t i = 0; i < n; i++)
-		x[i] = (int32_t)i;
-	vq_id v = vq_graph_const(g, type, x);
-	free(x);
-	return v;
-}
-
-static vq_id
-whole(struct vq_walk *w, vq_id v)
-{
-	const struct vq_node *n = vq_node_of(w->from, v);
-	vq_id in[VQ_MAX_IN];
-
-	if (w->whole[v] != VQ_NONE)
-		return w->whole[v];
-	if (n == NULL)
-		return w->whole[v] = leaf(w, w->once, v, vq_type_at(w->from, v));
-	if (vq_is_positions(n))
-		return w->whole[v] = count_up(w->once, vq_type_at(w->from, v));
-	for (int j = 0; j < n->nin; j++)
-		in[j] = whole(w, n->in[j]);
-	vq_id out = add(w->once, n, in);
-	vq_assert(out != VQ_NONE);
-	for (int o = 0; o < n->nout; o++)
-		w->whole[n->out + o] = out + o;
-	return w->whole[v];
-}
-
-/* All of a value that does not move, in step. */
-static vq_id
-kept(struct vq_walk *w, vq_id v)
-{
-	const struct vq_type *type = vq_type_at(w->from, v);
-	char name[32];
-
-	if (w->kept[v] != VQ_NONE)
-		return w->kept[v];
-	if (w->from->value[v].kind != VQ_COMPUTED)
-		return w->kept[v] = leaf(w, w->step, v, type);
-	vq_id value = whole(w, v);
-	snprintf(name, sizeof(name), ONCE "%d", w->keeps++);
-	vq_graph_store(w->once, vq_graph_leaf(w->once, VQ_STATE, name, type), value);
-	return w->kept[v] = vq_graph_leaf(w->step, VQ_STATE, name, type);
 }
 
 /* "axes=[1,0,2]": the given axis first, or back from there. */
@@ -277,7 +196,7 @@ now(struct vq_walk *w, vq_id v)
 	if (w->moves[v]) {
 		struct vq_type one = *type;
 		one.shape.dim[w->axis[v]] = 1;
-		return w->now[v] = leaf(w, w->step, v, &one);
+		return w->now[v] = vq_incremental_leaf(w, w->step, v, &one);
 	}
 	if (vq_is_positions(n) && w->axis[v] == 0)
 		return w->now[v] = w->position;
@@ -288,12 +207,12 @@ now(struct vq_walk *w, vq_id v)
 	if (cheap) {
 		for (int j = 0; j < n->nin; j++)
 			in[j] = now(w, n->in[j]);
-		vq_id out = add(w->step, n, in);
+		vq_id out = vq_incremental_add(w->step, n, in);
 		for (int o = 0; o < n->nout; o++)
 			w->now[n->out + o] = out + o;
 		return w->now[v];
 	}
-	vq_id all = kept(w, v);
+	vq_id all = vq_incremental_kept(w, v);
 	return w->now[v] = w->axis[v] == VQ_NONE ? all : row(w, all, w->axis[v]);
 }
 
@@ -322,13 +241,19 @@ add_cached(struct vq_walk *w, const struct vq_node *n, const vq_id *in)
 	char keys[32], values[32];
 
 	if (w->axis[n->in[1]] == VQ_NONE)
-		return add(g, n, in);
+		return vq_incremental_add(g, n, in);
 	snprintf(keys, sizeof(keys), CACHE "%d.keys", w->caches);
 	snprintf(values, sizeof(values), CACHE "%d.values", w->caches++);
-	vq_id k = vq_graph_leaf(g, VQ_STATE, keys, vq_type_at(w->from, n->in[1]));
-	vq_id v = vq_graph_leaf(g, VQ_STATE, values, vq_type_at(w->from, n->in[2]));
+	/* As attention_step wants them. */
+	struct vq_shape key = vq_type_at(w->from, n->in[1])->shape, value = vq_type_at(w->from, n->in[2])->shape;
+	int64_t heads = vq_node_int(n, "heads"), time = key.dim[1];
+	struct vq_type kept = *vq_type_at(w->from, n->in[1]);
+	kept.shape = vq_shape_of(5, (int64_t[]){ key.dim[0], heads, (time + 15) / 16, key.dim[2] / heads, 16 });
+	vq_id k = vq_graph_leaf(g, VQ_STATE, keys, &kept);
+	kept.shape = vq_shape_of(4, (int64_t[]){ value.dim[0], heads, time, value.dim[2] / heads });
+	vq_id v = vq_graph_leaf(g, VQ_STATE, values, &kept);
 	vq_id out = vq_emit(g, "attention_step", (vq_id[]){ in[0], in[1], in[2], k, v, w->position }, 6,
-	    "heads=%lld scale=%.17g", (long long)vq_node_int(n, "heads"),
+	    "heads=%lld scale=%.17g", (long long)heads,
 	    *(const double *)((const char *)n->params + scale->offset));
 	vq_graph_store(g, k, out + 1);
 	vq_graph_store(g, v, out + 2);
@@ -369,11 +294,12 @@ emit(struct vq_walk *w, const struct vq_node *n)
 	if (w->failed)
 		return;
 	w->step->now = n->origin;
-	for (int j = 0; j < n->nin; j++)
-		in[j] = rule->form == VQ_RULE_TABLE && j == 0 && w->axis[n->in[j]] != VQ_NONE ? kept(w, n->in[j]) : now(w, n->in[j]);
+	bool packed = rule->form == VQ_RULE_PRODUCT && vq_incremental_can_pack(w, n);
+	for (int j = 0; j < (packed ? 1 : n->nin); j++)
+		in[j] = rule->form == VQ_RULE_TABLE && j == 0 && w->axis[n->in[j]] != VQ_NONE ? vq_incremental_kept(w, n->in[j]) : now(w, n->in[j]);
 	w->step->now = n->origin;
-	out = rule->form == VQ_RULE_SHAPED ? add_shaped(w, n, in[0]) : rule->form == VQ_RULE_CACHED ? add_cached(w, n, in) :
-	    add(w->step, n, in);
+	out = packed ? vq_incremental_product(w, n, in[0]) : rule->form == VQ_RULE_SHAPED ? add_shaped(w, n, in[0]) : rule->form == VQ_RULE_CACHED ? add_cached(w, n, in) :
+	    vq_incremental_add(w->step, n, in);
 	vq_assert(out != VQ_NONE);
 	if (rule->form == VQ_RULE_CACHED && w->axis[n->in[1]] != VQ_NONE) {
 		w->now[n->out] = out;	/* its other outputs are the cache */
@@ -430,7 +356,7 @@ rewrite(struct vq_walk *w, const char *name, vq_id output)
 	}
 	if (!w->failed)
 		vq_graph_output(w->step, name, now(w, output));
-	w->step->now = w->once->now = VQ_NONE;
+	w->step->now = w->once->now = w->weights->now = VQ_NONE;
 }
 
 static void
@@ -440,14 +366,17 @@ walk_graphs(struct vq_walk *w, const char *name, vq_id output)
 
 	w->axis = vq_alloc_array(n, sizeof(*w->axis));
 	w->moves = vq_alloc_array(n, sizeof(*w->moves));
+	w->given = vq_alloc_array(n, sizeof(*w->given));
 	w->constant = vq_alloc_array(n, sizeof(*w->constant));
 	w->live = vq_alloc_array((size_t)w->from->nodes + 1, sizeof(*w->live));
 	w->now = vq_alloc_array(n, sizeof(*w->now));
 	w->kept = vq_alloc_array(n, sizeof(*w->kept));
 	w->whole = vq_alloc_array(n, sizeof(*w->whole));
+	w->packed = vq_alloc_array(2 * n, sizeof(*w->packed));
 	for (size_t i = 0; i < n; i++)
-		w->now[i] = w->kept[i] = w->whole[i] = VQ_NONE;
+		w->now[i] = w->kept[i] = w->whole[i] = w->packed[i] = w->packed[n + i] = VQ_NONE;
 	w->step = new_graph(w);
+	w->weights = new_graph(w);
 	w->once = new_graph(w);
 	if (alike(w))
 		rewrite(w, name, output);
@@ -455,11 +384,13 @@ walk_graphs(struct vq_walk *w, const char *name, vq_id output)
 		w->failed = true;
 	free(w->axis);
 	free(w->moves);
+	free(w->given);
 	free(w->constant);
 	free(w->live);
 	free(w->now);
 	free(w->kept);
 	free(w->whole);
+	free(w->packed);
 }
 
 static struct vq_graph *
@@ -472,6 +403,15 @@ expand(const struct vq_model *m, const struct vq_growing *how, int64_t length, s
 	for (int i = 0; i < how->sizes; i++)
 		size[1 + i] = how->size[i];
 	return vq_model_expand(m, how->graph, false, size, 1 + how->sizes, d);
+}
+
+static void
+drop_empty(struct vq_graph **g)
+{
+	if ((*g)->stores)
+		return;
+	vq_graph_free(*g);
+	*g = NULL;
 }
 
 int
@@ -502,6 +442,7 @@ vq_incremental(const struct vq_model *m, const struct vq_growing *how, struct vq
 	}
 	out->step = w.step;
 	out->once = w.once;
+	out->weights = w.weights;
 	out->caches = w.caches;
 	vq_graph_free(from);
 	vq_graph_free(less);
@@ -509,23 +450,22 @@ vq_incremental(const struct vq_model *m, const struct vq_growing *how, struct vq
 		vq_incremental_free(out);
 		return -1;
 	}
-	if (out->once->stores == 0) {
-		vq_graph_free(out->once);
-		out->once = NULL;
-	}
+	drop_empty(&out->once);
+	drop_empty(&out->weights);
 	return 0;
 }
 
 bool
 vq_incremental_owns(const char *state)
 {
-	return strncmp(state, CACHE, strlen(CACHE)) == 0 || strncmp(state, ONCE, strlen(ONCE)) == 0;
+	return strncmp(state, CACHE, strlen(CACHE)) == 0 || strncmp(state, VQ_INCREMENTAL_ONCE, strlen(VQ_INCREMENTAL_ONCE)) == 0;
 }
 
 void
 vq_incremental_free(struct vq_incremental *p)
 {
+	vq_graph_free(p->weights);
 	vq_graph_free(p->once);
 	vq_graph_free(p->step);
-	p->once = p->step = NULL;
+	p->weights = p->once = p->step = NULL;
 }

@@ -6,10 +6,12 @@
  *   step   all of it at one position: inputs, values and outputs that had the axis of
  *          time have length 1 there; an input `position`, i32[1], says which one.  The
  *          keys and values of causal attention are kept in state, cache.<k>.keys and
- *          cache.<k>.values, f32[n, time, c], and updated in place
- *   once   what does not depend on inputs with that axis (positions, labels, tables in
- *          another shape) and costs something: computed before the first step into
- *          state, once.<k>, that step reads.  NULL where there is nothing of that kind
+ *          cache.<k>.values, as attention_step has them, and updated in place
+ *   once   what depends on other inputs alone (labels) and costs something: computed
+ *          before the first step into state, once.<k>, that step reads.  NULL where
+ *          there is nothing of that kind
+ *   weights  the same for what depends on no input at all (positions, tables in another
+ *          shape, matrices packed for many products): once and step read it
  *
  * Positions 0, 1, 2, ... must be given in order; then output i of the steps is, up to
  * rounding, position i of the whole graph's output.
@@ -29,7 +31,7 @@ struct vq_growing {
 };
 
 struct vq_incremental {
-	struct vq_graph *once, *step;
+	struct vq_graph *weights, *once, *step;
 	int64_t length;
 	int caches;			/* causal attentions */
 };

@@ -44,8 +44,8 @@ vq_node_int(const struct vq_node *n, const char *name)
 	return *(const int64_t *)((const char *)n->params + p->offset);
 }
 
-static bool
-bool_param(const struct vq_node *n, const char *name)
+bool
+vq_node_bool(const struct vq_node *n, const char *name)
 {
 	const struct vq_param *p = vq_param_find(n->op->params, name);
 
@@ -113,7 +113,7 @@ matmul(const struct vq_walk *w, const struct vq_node *n)
 {
 	int ra = vq_type_at(w->from, n->in[0])->shape.rank, rb = vq_type_at(w->from, n->in[1])->shape.rank;
 	int y = vq_type_at(w->from, n->out)->shape.rank, a = w->axis[n->in[0]], b = w->axis[n->in[1]];
-	int row = bool_param(n, "transpose_a") ? ra - 1 : ra - 2, column = bool_param(n, "transpose_b") ? rb - 2 : rb - 1;
+	int row = vq_node_bool(n, "transpose_a") ? ra - 1 : ra - 2, column = vq_node_bool(n, "transpose_b") ? rb - 2 : rb - 1;
 
 	if ((a != VQ_NONE && a >= ra - 2 && a != row) || (b != VQ_NONE && b >= rb - 2 && b != column))
 		return "sums over positions";
@@ -140,7 +140,7 @@ static const char *
 attention(const struct vq_walk *w, const struct vq_node *n)
 {
 	int q = w->axis[n->in[0]], k = w->axis[n->in[1]], v = w->axis[n->in[2]];
-	bool causal = bool_param(n, "causal");
+	bool causal = vq_node_bool(n, "causal");
 
 	if (k == VQ_NONE && v == VQ_NONE)	/* to something that is there from the beginning */
 		return q == 1 && !causal ? NULL : "is causal over keys that do not grow";
@@ -156,7 +156,7 @@ attention(const struct vq_walk *w, const struct vq_node *n)
 static const struct vq_rule rules[] = {
 	{ "attention", attention, VQ_RULE_CACHED },
 	{ "rotary", rotary },
-	{ "matmul", matmul },
+	{ "matmul", matmul, VQ_RULE_PRODUCT },
 	{ "lookup", lookup, VQ_RULE_TABLE },
 	{ "reshape", reshape, VQ_RULE_SHAPED }, { "broadcast_to", elementwise, VQ_RULE_SHAPED },
 	{ "transpose", any_axis }, { "one_hot", any_axis },

@@ -7,15 +7,56 @@
 #include "engine/sample.h"
 
 #include <omp.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/plan.h"
 #include "engine/sample_private.h"
 #include "engine/yaml.h"
 
+/* Rows for each thread from which on each draws apart.  Then fetching the weights, which each
+ * does for itself, takes less time than multiplying by them. */
+enum { PART_ROWS = 8 };
+
 /* --- opening --------------------------------------------------------------- */
 
-/* Every variable of a graph: those of the weights as they are, the pass's own anew. */
+static int64_t
+room_of(const struct vq_type *t)
+{
+	return ((int64_t)vq_type_bytes(t) + 63) / 64 * 64;
+}
+
+/*
+ * The incremental pass's own states: those that weights alone decide are the first
+ * sampler's, where this is not it; the others lie together in large pages, since all are
+ * read at each position, and finding many small pages takes as long as reading them.
+ */
+static void
+keep_states(struct vq_sampler *s, const struct vq_sampler *first)
+{
+	const struct vq_graph *graph[] = { s->g.inc.weights, s->g.inc.once, s->g.inc.step };
+	int64_t bytes = 0;
+
+	for (size_t i = 0; i < VQ_COUNT(graph); i++)
+		for (vq_id v = 0; graph[i] && v < graph[i]->values; v++) {
+			const struct vq_value *val = &graph[i]->value[v];
+			if (val->kind != VQ_STATE || !vq_incremental_owns(val->name) || vq_vars_find(&s->own, val->name))
+				continue;
+			vq_vars_borrow(&s->own, val->name, i == 0 && first ? vq_vars_find(&first->own, val->name) :
+			    &(struct vq_var){ .kind = VQ_STATE, .type = val->type });
+		}
+	for (int i = 0; i < s->own.count; i++)
+		bytes += s->own.var[i].data ? 0 : room_of(&s->own.var[i].type);
+	char *at = s->memory = memset(vq_plan_alloc_arena(bytes), 0, (size_t)bytes);
+	for (int i = 0; i < s->own.count; i++)
+		if (s->own.var[i].data == NULL) {
+			s->own.var[i].data = at;
+			at += room_of(&s->own.var[i].type);
+		}
+}
+
+/* Every other variable of a graph: those of the weights. */
 static int
 take_vars(struct vq_sampler *s, const struct vq_graph *g, const struct vq_vars *vars, struct vq_diags *d)
 {
@@ -26,10 +67,6 @@ take_vars(struct vq_sampler *s, const struct vq_graph *g, const struct vq_vars *
 		const struct vq_var *of;
 		if ((val->kind != VQ_PARAM && val->kind != VQ_STATE) || vq_vars_find(&s->own, val->name))
 			continue;
-		if (val->kind == VQ_STATE && s->how->method == VQ_METHOD_CAUSAL && vq_incremental_owns(val->name)) {
-			vq_vars_add(&s->own, val->name, VQ_STATE, &val->type);
-			continue;
-		}
 		char *average = vq_asprintf("average.%s", val->name);
 		of = val->kind == VQ_PARAM ? vq_vars_find(vars, average) : NULL;
 		free(average);
@@ -98,16 +135,32 @@ make_rooms(struct vq_sampler *s)
 	vq_order_cells((enum vq_order)how->order, s->g.h, s->g.w, s->cell);
 }
 
-struct vq_sampler *
-vq_sampler_new(const struct vq_model *m, const struct vq_sample *how, int64_t batch, const struct vq_vars *vars,
-    int threads, struct vq_diags *d)
+/* Computes what weights alone decide, unless the first sampler has. */
+static int
+run_weights(struct vq_sampler *s, const struct vq_sampler *first, const struct vq_vars *vars, struct vq_diags *d)
+{
+	struct vq_plan *plan = NULL;
+
+	if (first || s->g.inc.weights == NULL)
+		return 0;
+	if (take_vars(s, s->g.inc.weights, vars, d) < 0 || compile(s, &s->g.inc.weights, &plan, d) < 0)
+		return -1;
+	vq_plan_run(plan, 0, 0);
+	vq_plan_free(plan);
+	return 0;
+}
+
+/* One sampler; first: of those that share weights, NULL: this is it. */
+static struct vq_sampler *
+open_sampler(const struct vq_model *m, const struct vq_sample *how, int64_t batch, const struct vq_vars *vars,
+    const struct vq_sampler *first, int threads, struct vq_diags *d)
 {
 	struct vq_sampler *s = vq_alloc(sizeof(*s));
 
 	s->how = how;
 	s->batch = batch;
 	s->length = how->length;
-	s->threads = threads > 0 ? threads : vq_threads();
+	s->threads = threads;
 	if (vq_sample_graphs(m, how, batch, &s->g, d) < 0) {
 		vq_sampler_free(s);
 		return NULL;
@@ -116,13 +169,38 @@ vq_sampler_new(const struct vq_model *m, const struct vq_sample *how, int64_t ba
 	s->vocab = s->g.vocab;
 	s->picture = s->g.picture;
 	make_rooms(s);
-	if (take_vars(s, s->g.inc.once, vars, d) < 0 || take_vars(s, s->g.inc.step, vars, d) < 0 ||
-	    take_vars(s, s->g.decode, vars, d) < 0 || compile(s, &s->g.inc.once, &s->once, d) < 0 ||
-	    compile(s, &s->g.inc.step, &s->step, d) < 0 || compile(s, &s->g.decode, &s->decode, d) < 0) {
+	if (how->method == VQ_METHOD_CAUSAL)
+		keep_states(s, first);
+	if (run_weights(s, first, vars, d) < 0 || take_vars(s, s->g.inc.once, vars, d) < 0 ||
+	    take_vars(s, s->g.inc.step, vars, d) < 0 || take_vars(s, s->g.decode, vars, d) < 0 ||
+	    compile(s, &s->g.inc.once, &s->once, d) < 0 || compile(s, &s->g.inc.step, &s->step, d) < 0 ||
+	    compile(s, &s->g.decode, &s->decode, d) < 0) {
 		vq_sampler_free(s);
 		return NULL;
 	}
 	bind_inputs(s);
+	return s;
+}
+
+struct vq_sampler *
+vq_sampler_new(const struct vq_model *m, const struct vq_sample *how, int64_t batch, const struct vq_vars *vars,
+    int threads, struct vq_diags *d)
+{
+	int64_t rows = how->guidance == 1 ? batch : 2 * batch;
+
+	threads = threads > 0 ? threads : vq_threads();
+	if (threads == 1 || how->method != VQ_METHOD_CAUSAL || rows < (int64_t)PART_ROWS * threads)
+		return open_sampler(m, how, batch, vars, NULL, threads, d);
+	batch = (batch + threads - 1) / threads;
+	struct vq_sampler *s = open_sampler(m, how, batch, vars, NULL, 1, d);
+	if (s == NULL)
+		return NULL;
+	s->part = vq_alloc_array((size_t)threads, sizeof(struct vq_sampler *));
+	for (s->parts = 1; s->parts < threads; s->parts++)
+		if ((s->part[s->parts] = open_sampler(m, how, batch, vars, s, 1, d)) == NULL) {
+			vq_sampler_free(s);
+			return NULL;
+		}
 	return s;
 }
 
@@ -131,11 +209,15 @@ vq_sampler_free(struct vq_sampler *s)
 {
 	if (s == NULL)
 		return;
+	for (int i = 1; i < s->parts; i++)
+		vq_sampler_free(s->part[i]);
+	free(s->part);
 	vq_sample_graphs_free(&s->g);
 	vq_plan_free(s->once);
 	vq_plan_free(s->step);
 	vq_plan_free(s->decode);
 	vq_vars_free(&s->own);
+	free(s->memory);
 	free(s->forbidden);
 	free(s->cell);
 	free(s->token);
@@ -248,25 +330,19 @@ draw_group(struct vq_sampler *s, struct vq_drawing *w, int64_t first, int64_t n,
 	return 0;
 }
 
-int
-vq_sampler_run(struct vq_sampler *s, struct vq_drawing *w, struct vq_diags *d)
+/* The samples of `w` from `from` to below `to`: adds to *seconds what drawing took. */
+static int
+run_samples(struct vq_sampler *s, struct vq_drawing *w, int64_t from, int64_t to, double *seconds, struct vq_diags *d)
 {
 	size_t picture = vq_type_bytes(&s->picture);
 	struct vq_view shown;
 
-	w->seconds = 0;
-	for (int64_t i = 0; w->known && i < w->n * s->length; i++)
-		if (w->known[i] >= s->vocab) {
-			vq_error(d, VQ_DATA, NULL, "code %d is given, and graph %s knows %lld", w->known[i], s->how->graph,
-			    (long long)s->vocab);
-			return -1;
-		}
-	for (int64_t first = 0; first < w->n; first += s->batch) {
-		int64_t n = w->n - first < s->batch ? w->n - first : s->batch;
+	for (int64_t first = from; first < to; first += s->batch) {
+		int64_t n = to - first < s->batch ? to - first : s->batch;
 		double start = vq_now();
 		int error = s->how->method == VQ_METHOD_MASKED ? vq_masked_draw(s, w, first, n, d) :
 		    draw_group(s, w, first, n, d);
-		w->seconds += vq_now() - start;
+		*seconds += vq_now() - start;
 		if (error)
 			return error;
 		memcpy(w->codes + first * s->length, s->code, (size_t)(n * s->length) * sizeof(*s->code));
@@ -277,6 +353,66 @@ vq_sampler_run(struct vq_sampler *s, struct vq_drawing *w, struct vq_diags *d)
 		memcpy((char *)w->pictures + (size_t)first * picture, shown.data, (size_t)n * picture);
 	}
 	return 0;
+}
+
+/* What one thread does. */
+struct share {
+	struct vq_sampler *s;
+	struct vq_drawing *w;
+	int64_t from, to;
+	pthread_t thread;
+	bool started;
+	int error;
+	double seconds;
+	struct vq_diags d;
+};
+
+static void *
+run_share(void *share)
+{
+	struct share *h = share;
+
+	h->error = run_samples(h->s, h->w, h->from, h->to, &h->seconds, &h->d);
+	return NULL;
+}
+
+/* Every part its share; of errors the first is told. */
+static int
+run_parts(struct vq_sampler *s, struct vq_drawing *w, struct vq_diags *d)
+{
+	struct share *h = vq_alloc_array((size_t)s->parts, sizeof(*h));
+	int error = 0;
+
+	for (int i = s->parts - 1; i >= 0; i--) {
+		h[i] = (struct share){ .s = i ? s->part[i] : s, .w = w, .from = w->n * i / s->parts, .to = w->n * (i + 1) / s->parts };
+		h[i].started = i > 0 && h[i].from < h[i].to && pthread_create(&h[i].thread, NULL, run_share, &h[i]) == 0;
+	}
+	for (int i = 0; i < s->parts; i++) {
+		if (h[i].started)
+			pthread_join(h[i].thread, NULL);
+		else
+			run_share(&h[i]);
+		w->seconds = h[i].seconds > w->seconds ? h[i].seconds : w->seconds;
+		if (error == 0 && h[i].error)
+			vq_diags_move(d, &h[i].d);
+		error = error ? error : h[i].error;
+		vq_diags_free(&h[i].d);
+	}
+	free(h);
+	return error;
+}
+
+int
+vq_sampler_run(struct vq_sampler *s, struct vq_drawing *w, struct vq_diags *d)
+{
+	w->seconds = 0;
+	for (int64_t i = 0; w->known && i < w->n * s->length; i++)
+		if (w->known[i] >= s->vocab) {
+			vq_error(d, VQ_DATA, NULL, "code %d is given, and graph %s knows %lld", w->known[i], s->how->graph,
+			    (long long)s->vocab);
+			return -1;
+		}
+	return s->parts ? run_parts(s, w, d) : run_samples(s, w, 0, w->n, &w->seconds, d);
 }
 
 int32_t

@@ -99,7 +99,7 @@ struct vq_sampler;
 
 /*
  * Compiles it for so many samples at once, with the weights of vars, averaged ones where
- * there are: they must outlive it, and are read at each vq_sampler_run.  NULL after errors.
+ * there are: they must outlive it and stay what they are.  NULL after errors.
  */
 struct vq_sampler *vq_sampler_new(const struct vq_model *m, const struct vq_sample *s, int64_t batch,
     const struct vq_vars *vars, int threads, struct vq_diags *d);

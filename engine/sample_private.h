@@ -21,10 +21,18 @@ int vq_sample_graphs(const struct vq_model *m, const struct vq_sample *s, int64_
     struct vq_diags *d);
 void vq_sample_graphs_free(struct vq_sample_graphs *g);
 
+/*
+ * Samples do not depend on each other.  So where there are enough for each thread, every
+ * thread has a sampler of its own (part) and draws its share from the first to the last
+ * position, with plans for one thread: nobody waits for anybody.
+ */
 struct vq_sampler {
 	const struct vq_sample *how;
+	struct vq_sampler **part;	/* NULL, or besides this one, which is the first of them */
+	int parts;
 	struct vq_sample_graphs g;	/* until they are compiled: NULL afterwards */
 	struct vq_vars own;		/* the weights, borrowed, and what is kept between positions */
+	void *memory;			/* of what is kept */
 	struct vq_plan *once, *step, *decode;
 	int64_t batch, rows, length, vocab;
 	int threads;

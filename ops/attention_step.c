@@ -2,20 +2,24 @@
  * attention_step -- causal attention, one position at a time
  *
  *   q [n, 1, c]   k [n, 1, c]   v [n, 1, e]: of the newest position
- *   keys [n, T, c]   values [n, T, e]: of those before it; rows from `position` on are
- *                                      not read
+ *   keys [n, heads, ceil(T / 16), c / heads, 16]   values [n, heads, T, e / heads]: of those
+ *        before it; what they hold from `position` on is not read
  *   position   i32[1]: where the newest stands, 0 .. T-1
- *   y [n, 1, e]   keys, values: with the newest in row `position`
+ *   y [n, 1, e]   keys, values: with the newest added
+ *
+ * Keys lie position by position, so that the scores of many positions are vectors and none is
+ * summed up across; what a head reads of either lies together.
  *
  * The result is that row of `attention` with causal, over all the positions so
  * far.  A position outside the caches leaves them as they are and makes y NaN.
  */
 #include <math.h>
+#include <omp.h>
 #include <string.h>
 
 #include "engine/op.h"
-#include "ops/kernels/gemm_micro.h"
 #include "ops/kernels/rows.h"
+#include "ops/kernels/steps.h"
 
 struct step {
 	int64_t heads;
@@ -32,17 +36,18 @@ enum { Q, K, V, KEYS, VALUES, POSITION };
 
 /* --- types ---------------------------------------------------------------- */
 
+enum { LANES = VQ_STEP_LANES };
+
 static int
-check_port(struct vq_infer *q, int i, int64_t positions, int64_t channels)
+check_port(struct vq_infer *q, int i, const struct vq_shape *want)
 {
 	const struct vq_shape *s = &q->in[i].shape;
-	struct vq_shape want = { 3, { q->in[Q].shape.dim[0], positions, channels } };
 	char a[VQ_TYPE_STR], b[VQ_TYPE_STR];
 
 	if (!vq_is_float(q->in[i].dtype))
 		return vq_infer_error(q, i, "must be floating, is %s", vq_dtype_name(q->in[i].dtype));
-	if (!vq_shape_equal(s, &want))
-		return vq_infer_error(q, i, "must be %s, is %s", vq_shape_str(&want, a), vq_shape_str(s, b));
+	if (!vq_shape_equal(s, want))
+		return vq_infer_error(q, i, "must be %s, is %s", vq_shape_str(want, a), vq_shape_str(s, b));
 	if (q->in[i].dtype != q->in[Q].dtype)
 		return vq_infer_error(q, i, "is %s where q is %s (cast converts)", vq_dtype_name(q->in[i].dtype),
 		    vq_dtype_name(q->in[Q].dtype));
@@ -55,17 +60,21 @@ infer(struct vq_infer *q)
 	const struct step *p = q->params;
 	const struct vq_shape *at = &q->in[POSITION].shape;
 
-	for (int i = Q; i <= VALUES; i++)
+	for (int i = Q; i <= V; i++)
 		if (q->in[i].shape.rank != 3)
 			return vq_infer_error(q, i, "must have three axes: batch, positions, channels");
-	int64_t c = q->in[Q].shape.dim[2], e = q->in[V].shape.dim[2], room = q->in[KEYS].shape.dim[1];
-	const int64_t want[][2] = { { 1, c }, { 1, c }, { 1, e }, { room, c }, { room, e } };
+	if (q->in[VALUES].shape.rank != 4)
+		return vq_infer_error(q, VALUES, "must have four axes: batch, heads, positions, channels");
+	int64_t n = q->in[Q].shape.dim[0], c = q->in[Q].shape.dim[2], e = q->in[V].shape.dim[2], h = p->heads;
+	int64_t room = q->in[VALUES].shape.dim[2];
+	if (c == 0 || c % h || e % h)
+		return vq_infer_error(q, c == 0 || c % h ? Q : V, "has %lld channels, which %lld heads do not divide",
+		    (long long)(c == 0 || c % h ? c : e), (long long)h);
+	const struct vq_shape want[] = { { 3, { n, 1, c } }, { 3, { n, 1, c } }, { 3, { n, 1, e } },
+		{ 5, { n, h, (room + LANES - 1) / LANES, c / h, LANES } }, { 4, { n, h, room, e / h } } };
 	for (int i = Q; i <= VALUES; i++)
-		if (check_port(q, i, want[i][0], want[i][1]) < 0)
+		if (check_port(q, i, &want[i]) < 0)
 			return -1;
-	if (c == 0 || c % p->heads || e % p->heads)
-		return vq_infer_error(q, c == 0 || c % p->heads ? Q : V, "has %lld channels, which %lld heads do not divide",
-		    (long long)(c == 0 || c % p->heads ? c : e), (long long)p->heads);
 	if (q->in[POSITION].dtype != VQ_I32 || at->rank != 1 || at->dim[0] != 1)
 		return vq_infer_error(q, POSITION, "must be one number: i32[1]");
 	q->out[0] = q->in[V];
@@ -82,156 +91,164 @@ scale_of(const struct step *p, int64_t channels)
 
 /* --- reference ------------------------------------------------------------ */
 
-static void
-ref_cache(const struct vq_view *fresh, const struct vq_view *cache, const struct vq_view *out, int64_t position)
+/* Where channel i of head h of sequence b stands at position j. */
+static int64_t
+key_at(const struct vq_shape *s, int64_t b, int64_t h, int64_t i, int64_t j)
 {
-	const int64_t *s = cache->type->shape.dim;
+	const int64_t *k = s->dim;
 
-	for (int64_t i = 0; i < s[0] * s[1] * s[2]; i++)
-		vq_set(out, i, i / s[2] % s[1] == position ?
-		    vq_get(fresh, i / (s[1] * s[2]) * s[2] + i % s[2]) : vq_get(cache, i));
+	return (((b * k[1] + h) * k[2] + j / LANES) * k[3] + i) * LANES + j % LANES;
 }
 
-/* score[j] of head h of sequence b, and the sum of the exponentials' weights. */
+static int64_t
+value_at(const struct vq_shape *s, int64_t b, int64_t h, int64_t i, int64_t j)
+{
+	const int64_t *v = s->dim;
+
+	return ((b * v[1] + h) * v[2] + j) * v[3] + i;
+}
+
+/* A cache with the newest of each sequence at `position`. */
+static void
+ref_cache(const struct vq_call *c, int cache, int64_t position,
+    int64_t (*where)(const struct vq_shape *, int64_t, int64_t, int64_t, int64_t))
+{
+	const struct vq_shape *s = &c->in[cache].type->shape;
+	int64_t width = s->dim[3], count = vq_shape_count(s);
+	const struct vq_view *fresh = &c->in[cache == KEYS ? K : V], *out = &c->out[cache == KEYS ? 1 : 2];
+
+	for (int64_t i = 0; i < count; i++)
+		vq_set(out, i, vq_get(&c->in[cache], i));
+	for (int64_t i = 0; position >= 0 && i < s->dim[0] * s->dim[1] * width; i++)
+		vq_set(out, where(s, i / width / s->dim[1], i / width % s->dim[1], i % width, position), vq_get(fresh, i));
+}
+
+/* The score of position j in head h of sequence b. */
 static double
 ref_score(const struct vq_call *c, int64_t b, int64_t h, int64_t j)
 {
-	const struct step *p = c->params;
-	const int64_t *s = c->out[1].type->shape.dim;
-	int64_t d = s[2] / p->heads;
+	const struct vq_shape *s = &c->out[1].type->shape;
+	int64_t heads = s->dim[1], d = s->dim[3];
 	double x = 0;
 
-	for (int64_t i = h * d; i < (h + 1) * d; i++)
-		x += vq_get(&c->in[Q], b * s[2] + i) * vq_get(&c->out[1], (b * s[1] + j) * s[2] + i);
-	return x * scale_of(p, s[2]);
+	for (int64_t i = 0; i < d; i++)
+		x += vq_get(&c->in[Q], (b * heads + h) * d + i) * vq_get(&c->out[1], key_at(s, b, h, i, j));
+	return x * scale_of(c->params, heads * d);
 }
 
 static void
 ref(const struct vq_call *c)
 {
-	const struct step *p = c->params;
-	const int64_t *s = c->out[2].type->shape.dim;
-	int64_t position = *(const int32_t *)c->in[POSITION].data, d = s[2] / p->heads;
-	bool outside = position < 0 || position >= s[1];
+	const struct vq_shape *s = &c->out[2].type->shape;
+	int64_t position = *(const int32_t *)c->in[POSITION].data, heads = s->dim[1], e = s->dim[3];
+	bool outside = position < 0 || position >= s->dim[2];
 
-	ref_cache(&c->in[K], &c->in[KEYS], &c->out[1], position);
-	ref_cache(&c->in[V], &c->in[VALUES], &c->out[2], position);
-	for (int64_t i = 0; i < s[0] * s[2]; i++) {
-		int64_t b = i / s[2];
+	ref_cache(c, KEYS, outside ? -1 : position, key_at);
+	ref_cache(c, VALUES, outside ? -1 : position, value_at);
+	for (int64_t x = 0; x < s->dim[0] * heads * e; x++) {
+		int64_t b = x / e / heads, h = x / e % heads;
 		double most = -INFINITY, sum = 0, y = 0;
 		for (int64_t j = 0; !outside && j <= position; j++)
-			most = fmax(most, ref_score(c, b, i % s[2] / d, j));
+			most = fmax(most, ref_score(c, b, h, j));
 		for (int64_t j = 0; !outside && j <= position; j++) {
-			double w = exp(ref_score(c, b, i % s[2] / d, j) - most);
+			double w = exp(ref_score(c, b, h, j) - most);
 			sum += w;
-			y += w * vq_get(&c->out[2], (b * s[1] + j) * s[2] + i % s[2]);
+			y += w * vq_get(&c->out[2], value_at(s, b, h, x % e, j));
 		}
-		vq_set(&c->out[0], i, outside ? NAN : y / sum);
+		vq_set(&c->out[0], x, outside ? NAN : y / sum);
 	}
 }
 
 /* --- fast ----------------------------------------------------------------- */
 
-/* The caches as the outputs: copied where they are not the same memory, and the
- * newest row written. */
+/* One head of one sequence: its caches as the outputs (copied where they are not the same
+ * memory), the newest added, and what it takes from all.  w: room for a weight of each position. */
 static void
-store(const struct vq_call *c, int cache, int64_t b, int64_t position)
+attend(const struct vq_call *c, int64_t head, float *w)
 {
-	const int64_t *s = c->in[cache].type->shape.dim;
-	const float *fresh = c->in[cache - KEYS + K].data, *from = c->in[cache].data;
-	float *to = c->out[cache - KEYS + 1].data;
-	int64_t at = b * s[1] * s[2];
+	const int64_t *k = c->in[KEYS].type->shape.dim, *v = c->in[VALUES].type->shape.dim;
+	int64_t position = *(const int32_t *)c->in[POSITION].data, d = k[3], e = v[3];
+	int64_t keys_of = k[2] * d * LANES, values_of = v[2] * e;
+	float *keys = (float *)c->out[1].data + head * keys_of, *values = (float *)c->out[2].data + head * values_of;
+	float *y = (float *)c->out[0].data + head * e;
 
-	if (to != from)
-		memcpy(to + at, from + at, (size_t)(s[1] * s[2]) * sizeof(*to));
-	if (position >= 0 && position < s[1])
-		memcpy(to + at + position * s[2], fresh + b * s[2], (size_t)s[2] * sizeof(*to));
+	if (c->out[1].data != c->in[KEYS].data)
+		memcpy(keys, (const float *)c->in[KEYS].data + head * keys_of, (size_t)keys_of * sizeof(*keys));
+	if (c->out[2].data != c->in[VALUES].data)
+		memcpy(values, (const float *)c->in[VALUES].data + head * values_of, (size_t)values_of * sizeof(*values));
+	if (position < 0 || position >= v[2]) {
+		for (int64_t i = 0; i < e; i++)
+			y[i] = NAN;
+		return;
+	}
+	for (int64_t i = 0; i < d; i++)
+		keys[(position / LANES * d + i) * LANES + position % LANES] = ((const float *)c->in[K].data)[head * d + i];
+	memcpy(values + position * e, (const float *)c->in[V].data + head * e, (size_t)e * sizeof(*values));
+	vq_steps(c->k)->scores(w, (const float *)c->in[Q].data + head * d, keys, d, (float)scale_of(c->params, k[1] * d), position + 1);
+	vq_rows(c->k)->softmax(w, w, 1, position + 1);
+	vq_steps(c->k)->mix(y, w, values, position + 1, e);
 }
 
-/* Head h of sequence b; w: room for a weight of each position. */
-static void
-attend(const struct vq_call *c, int64_t b, int64_t h, int64_t positions, float *w)
+static int64_t
+room_of(const int64_t *keys)
 {
-	const struct step *p = c->params;
-	const int64_t *k = c->out[1].type->shape.dim, *v = c->out[2].type->shape.dim;
-	int64_t d = k[2] / p->heads, e = v[2] / p->heads;
-	const float *q = (const float *)c->in[Q].data + b * k[2] + h * d;
-	const float *keys = (const float *)c->out[1].data + b * k[1] * k[2] + h * d;
-	const float *values = (const float *)c->out[2].data + b * v[1] * v[2] + h * e;
-	float *y = (float *)c->out[0].data + b * v[2] + h * e, scale = (float)scale_of(p, k[2]);
-
-	for (int64_t j = 0; j < positions; j++)
-		w[j] = scale * c->k->dot(q, keys + j * k[2], d);
-	vq_rows(c->k)->softmax(w, w, 1, positions);
-	memset(y, 0, (size_t)e * sizeof(*y));
-	int64_t j = 0;
-	for (; j + 4 <= positions; j += 4)
-		c->k->gemm->add4(y, 0, 1, e, w + j, 0, values + j * v[2], v[2]);
-	for (; j < positions; j++)
-		c->k->ew[VQ_EW_AXPY](y, values + j * v[2], y, NULL, w[j], 0, e);
+	return keys[2] * LANES;
 }
 
 static void
 run(const struct vq_call *c)
 {
-	const struct step *p = c->params;
-	const int64_t *k = c->out[1].type->shape.dim, *v = c->out[2].type->shape.dim;
-	int64_t position = *(const int32_t *)c->in[POSITION].data, n = k[0], room = k[1] + 16 - k[1] % 16;
-	bool outside = position < 0 || position >= k[1];
-	int team = vq_rows_team(c->threads, 2 * n * (outside ? 1 : position + 1) * (k[2] + v[2]));
+	const int64_t *k = c->in[KEYS].type->shape.dim, *v = c->in[VALUES].type->shape.dim;
+	int64_t heads = k[0] * k[1], position = *(const int32_t *)c->in[POSITION].data;
+	float *room = c->scratch;
 
-#pragma omp parallel num_threads(team)
-	{
-#pragma omp for schedule(static)
-		for (int64_t i = 0; i < 2 * n; i++)
-			store(c, i < n ? KEYS : VALUES, i % n, position);
-#pragma omp for schedule(static)
-		for (int64_t i = 0; i < n * p->heads; i++)
-			if (!outside)
-				attend(c, i / p->heads, i % p->heads, position + 1, (float *)c->scratch + i * room);
+	if (vq_rows_team(c->threads, heads * (position + 1) * (k[3] + v[3])) == 1) {
+		for (int64_t i = 0; i < heads; i++)
+			attend(c, i, room);
+		return;
 	}
-	float *y = c->out[0].data;
-	for (int64_t i = 0; outside && i < n * v[2]; i++)
-		y[i] = NAN;
+	#pragma omp parallel for num_threads(c->threads) schedule(static)
+	for (int64_t i = 0; i < heads; i++)
+		attend(c, i, room + omp_get_thread_num() * room_of(k));
 }
 
 static size_t
 scratch(const struct vq_cost *c)
 {
-	const int64_t *k = c->in[KEYS].shape.dim;
-
-	return (size_t)(k[0] * ((const struct step *)c->params)->heads * (k[1] + 16 - k[1] % 16)) * sizeof(float);
+	return (size_t)(c->threads * room_of(c->in[KEYS].shape.dim)) * sizeof(float);
 }
 
 static double
 flops(const struct vq_cost *c)
 {
-	double heads = (double)((const struct step *)c->params)->heads;
-	const int64_t *k = c->in[KEYS].shape.dim;
+	const int64_t *k = c->in[KEYS].shape.dim, *v = c->in[VALUES].shape.dim;
 
-	return (double)(k[0] * k[1]) * (2.0 * (double)(k[2] + c->in[VALUES].shape.dim[2]) + 13 * heads);
+	return (double)(v[0] * v[1] * v[2]) * (2.0 * (double)(k[3] + v[3]) + 13);
 }
 
 /* --- declarations --------------------------------------------------------- */
 
-#define STEP(n, T, c, e, at) "q=f32[" #n ",1," #c "] k=f32[" #n ",1," #c "] v=f32[" #n ",1," #e "] " \
-	"keys=f32[" #n "," #T "," #c "] values=f32[" #n "," #T "," #e "] position=i32[1](" at ")"
+/* n sequences, h heads of d and e channels, b blocks of 16 positions with room for T. */
+#define STEP(n, h, d, e, b, T, c, v, at) "q=f32[" #n ",1," #c "] k=f32[" #n ",1," #c "] v=f32[" #n ",1," #v "] " \
+	"keys=f32[" #n "," #h "," #b "," #d ",16] values=f32[" #n "," #h "," #T "," #e "] position=i32[1](" at ")"
 
 static const struct vq_example examples[] = {
-	{ STEP(2, 5, 4, 6, "3,4"), "heads=2" },
-	{ STEP(2, 5, 4, 3, "0,1"), .doc = "the first position" },
-	{ STEP(3, 7, 6, 6, "6,7"), "heads=3 scale=0.5", .doc = "the last" },
-	{ STEP(1, 5, 4, 4, "5,6"), .doc = "outside: NaN" },
-	{ STEP(1, 5, 4, 4, "-2,-1") },
-	{ STEP(2, 70, 66, 66, "68,69"), "heads=2" },
-	{ STEP(8, 50, 256, 256, "49,50"), "heads=8", .doc = "timed" },
-	{ STEP(2, 5, 4, 6, "0,1"), "heads=4", .fails = "has 6 channels, which 4 heads do not divide" },
-	{ "q=f32[2,1,4] k=f32[2,1,4] v=f32[2,1,4] keys=f32[2,5,4] values=f32[2,6,4] position=i32[1](0,1)",
-	    .fails = "must be [2, 5, 4], is [2, 6, 4]" },
-	{ "q=f32[2,2,4] k=f32[2,1,4] v=f32[2,1,4] keys=f32[2,5,4] values=f32[2,5,4] position=i32[1](0,1)",
+	{ STEP(2, 2, 2, 3, 1, 5, 4, 6, "3,4"), "heads=2" },
+	{ STEP(2, 1, 4, 3, 1, 5, 4, 3, "0,1"), .doc = "the first position" },
+	{ STEP(3, 3, 2, 2, 1, 7, 6, 6, "6,7"), "heads=3 scale=0.5", .doc = "the last" },
+	{ STEP(1, 1, 4, 4, 1, 5, 4, 4, "5,6"), .doc = "outside: NaN" },
+	{ STEP(1, 1, 4, 4, 1, 5, 4, 4, "-2,-1") },
+	{ STEP(2, 2, 33, 39, 5, 70, 66, 78, "68,69"), "heads=2" },
+	{ STEP(8, 8, 32, 32, 4, 50, 256, 256, "49,50"), "heads=8", .doc = "timed" },
+	{ STEP(2, 4, 1, 1, 1, 5, 4, 6, "0,1"), "heads=4", .fails = "has 6 channels, which 4 heads do not divide" },
+	{ STEP(2, 1, 4, 4, 1, 17, 4, 4, "0,1"), .fails = "must be [2, 1, 2, 4, 16], is [2, 1, 1, 4, 16]" },
+	{ STEP(2, 2, 2, 2, 1, 5, 4, 4, "0,1"), .fails = "must be [2, 1, 1, 4, 16], is [2, 2, 1, 2, 16]" },
+	{ "q=f32[2,2,4] k=f32[2,1,4] v=f32[2,1,4] keys=f32[2,1,1,4,16] values=f32[2,1,5,4] position=i32[1](0,1)",
 	    .fails = "must be [2, 1, 4], is [2, 2, 4]" },
-	{ "q=f32[2,1,4] k=f32[2,1,4] v=f32[2,1,4] keys=f32[2,5,4] values=f32[2,5,4] position=i32[2](0,1)",
+	{ "q=f32[2,1,4] k=f32[2,1,4] v=f32[2,1,4] keys=f32[2,1,1,4,16] values=f32[2,1,5,4] position=i32[2](0,1)",
 	    .fails = "must be one number: i32[1]" },
+	{ "q=f32[2,1,4] k=f32[2,1,4] v=f32[2,1,4] keys=f32[2,1,1,4,16] values=f32[2,5,4] position=i32[1](0,1)",
+	    .fails = "must have four axes: batch, heads, positions, channels" },
 	{ 0 }
 };
 

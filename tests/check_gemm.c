@@ -247,6 +247,46 @@ START_TEST(rows_apart)
 }
 END_TEST
 
+/* The same of products with a packed matrix, and that they are right. */
+START_TEST(packed_rows_apart)
+{
+	static const int size[][2] = { { 17, 10 }, { 256, 64 }, { 256, 1024 }, { 600, 523 }, { 1024, 75 }, { 5000, 40 } };
+	static const int rows[] = { 1, 2, 3, 5, 7, 8, 9, 13, 16, 49, 97, 200 };
+	enum { MOST = 200 };
+	int k = size[_i / 2][0], n = size[_i / 2][1];
+	bool transposed = _i % 2;
+	float *a = numbers((int64_t)MOST * k, 5), *b = numbers((int64_t)k * n, 6), *want = numbers((int64_t)MOST * n, 0);
+	struct vq_type panels = f32(3, (n + 31) / 32, k, 32);
+	void *packed[VQ_MAX_OUT], *out[VQ_MAX_OUT];
+	char columns[32];
+
+	call("pack", transposed ? "transpose=true" : "", 1, (struct vq_type[]){ transposed ? f32(2, n, k) : f32(2, k, n) },
+	    (void *[]){ b }, packed);
+	cblas_sgemm(CblasRowMajor, CblasNoTrans, transposed ? CblasTrans : CblasNoTrans, MOST, n, k, 1, a, k, b,
+	    transposed ? k : n, 0, want, n);
+	snprintf(columns, sizeof(columns), "columns=%d", n);
+	float *first = NULL;
+	for (size_t r = VQ_COUNT(rows); r-- > 0; ) {
+		struct vq_type type[] = { f32(3, rows[r], 1, k), panels };
+		now.threads = 1 + (int)r % 3;
+		call("matmul_packed", columns, 2, type, (void *[]){ a, packed[0] }, out);
+		if (first == NULL)
+			first = out[0];
+		ck_assert_msg(memcmp(out[0], first, (size_t)(rows[r] * n) * sizeof(float)) == 0, "%d rows of %d by %d", rows[r], k, n);
+		if (first != out[0])
+			release(out, 1);
+	}
+	for (int i = 0; i < MOST * n; i++)
+		near(first[i], want[i], tolerance(k) + 1e-6 * fabs((double)want[i]));
+	now.threads = 2;
+	release(packed, 1);
+	free(first);
+	free(a);
+	free(b);
+	free(want);
+}
+END_TEST
+
 /* OpenBLAS sets the number of threads of the whole process; the roof puts it back. */
 START_TEST(roof)
 {
@@ -340,6 +380,7 @@ main(void)
 	tcase_add_loop_test(tile, words, 0, VQ_ISAS);
 	tcase_add_loop_test(product, products, 0, 11);
 	tcase_add_loop_test(product, rows_apart, 0, 32);
+	tcase_add_loop_test(product, packed_rows_apart, 0, 12);
 	tcase_add_test(product, roof);
 	tcase_add_loop_test(conv, convolutions, 0, 140);
 	tcase_set_timeout(product, 60);

@@ -96,6 +96,7 @@ class Source:
                        and self.values[s["leaf"]]["kind"] == "state"]
         self.v, self.c, self.lines, self.drawn = {}, {}, [], []
         self.skip, self.dropped, self.running = set(), set(), set()
+        self.state_shape = {}       # of states that the module keeps in another one
         self._find_live()
         self.images = any(n.op in IMAGE_OPS and self.rank(n.ins[0]) == 4 for n in self.live)
         self._choose_storage()
@@ -434,6 +435,13 @@ class Source:
         else:
             self.put(y, f"F.linear({self.as_graph(a)}, {w}, {bias})")
 
+    def op_matmul_packed(self, n):
+        """The matrix that was packed is a state; here it is as F.linear wants it."""
+        a, b = n.ins
+        self.state_shape[b] = [n.p["columns"], self.shape(b)[1]]
+        bias, y = self._bias(n.outs[0])
+        self.put(y, f"F.linear({self.as_graph(a)}, {self.as_graph(b)}, {bias})")
+
     def _chain(self, n, keep):
         """From the scores q k' on: (scale, mask, dropout, the product with the values), or None."""
         scale, mask, drop, softmax, i = 1.0, None, 0.0, None, n.outs[0]
@@ -509,21 +517,23 @@ class Source:
 
     def op_attention_step(self, n):
         """Keys and values of the positions before are states, which the newest's are written into."""
-        (count, _, c), (_, _, e), heads, i = self.shape(n.ins[0]), self.shape(n.ins[4]), n.p["heads"], n.index
+        (count, heads, room, width), (_, _, c), i = self.shape(n.ins[4]), self.shape(n.ins[0]), n.index
         q, k, v, keys, values, at = (self.as_graph(j) for j in n.ins)
         native = (c // heads) ** -0.5
         scale = n.p["scale"] or native
         self.running |= {n.ins[3], n.ins[4]}
+        self.state_shape[n.ins[3]] = [count, heads, room, c // heads]     # as PyTorch wants them
         self.say(f"t{i} = int({at})")
-        self.say(f"{keys}[:, t{i}], {values}[:, t{i}] = {k}[:, 0], {v}[:, 0]")
-        q, k, v = (f"{x}.view({count}, -1, {heads}, {width // heads}).transpose(1, 2)"
-                   for x, width in ((q, c), (f"{keys}[:, :t{i} + 1]", c), (f"{values}[:, :t{i} + 1]", e)))
+        self.say(f"{keys}[:, :, t{i}], {values}[:, :, t{i}] = {k}.view({count}, {heads}, {c // heads}), "
+                 f"{v}.view({count}, {heads}, {width})")
+        q = f"{q}.view({count}, {heads}, 1, {c // heads})"
+        k, v = f"{keys}[:, :, :t{i} + 1]", f"{values}[:, :, :t{i} + 1]"
         if self.attention:
             factor = f" * {scale / native!r}" if abs(scale / native - 1) > 1e-6 else ""
             y = f"F.scaled_dot_product_attention({q}{factor}, {k}, {v})"
         else:
             y = f"(({q} * {scale!r} @ {k}.transpose(-1, -2)).softmax(-1) @ {v})"
-        self.put(n.outs[0], f"{y}.transpose(1, 2).reshape({count}, 1, {e})")
+        self.put(n.outs[0], f"{y}.reshape({count}, 1, {heads * width})")
 
     def op_rotary(self, n):
         (count, t, c), heads = self.shape(n.ins[0]), n.p["heads"]

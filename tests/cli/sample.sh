@@ -115,7 +115,7 @@ silent
 err "wrote a.npy, f32[20, 28, 28, 1]"
 err "wrote a.codes.npy, i32[20, 49]"
 expect "classes follow each other" [ "$(payload a.labels.npy)" = "0 0 1 1 2 2 3 3 4 4 5 5 6 6 7 7 8 8 9 9" ]
-for how in "-b 1 -t 1" "-b 3 -t 3" "-b 7 -t 2" "-b 19 -t 1" "-b 20 -t 1"; do
+for how in "-b 1 -t 1" "-b 3 -t 3" "-b 7 -t 2" "-b 19 -t 1" "-b 20 -t 1" "-b 20 -t 2" "-b 19 -t 2"; do
 	# shellcheck disable=SC2086
 	run 0 sample runs/a -n 20 --out b.npy --codes b.codes.npy $how -q
 	expect "the same codes with $how" cmp -s a.codes.npy b.codes.npy
