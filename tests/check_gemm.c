@@ -383,7 +383,9 @@ main(void)
 	tcase_add_loop_test(product, packed_rows_apart, 0, 12);
 	tcase_add_test(product, roof);
 	tcase_add_loop_test(conv, convolutions, 0, 140);
+	tcase_set_timeout(tile, 60);
 	tcase_set_timeout(product, 60);
+	tcase_set_timeout(conv, 60);
 	suite_add_tcase(suite, tile);
 	suite_add_tcase(suite, product);
 	suite_add_tcase(suite, conv);
