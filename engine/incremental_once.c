@@ -9,6 +9,7 @@
 
 #include "engine/build.h"
 #include "engine/incremental_private.h"
+#include "ops/kernels/kernels.h"
 
 vq_id
 vq_incremental_leaf(struct vq_walk *w, struct vq_graph *to, vq_id v, const struct vq_type *type)
@@ -113,13 +114,22 @@ vq_incremental_kept(struct vq_walk *w, vq_id v)
 	return kept_in(w, w->step, v);
 }
 
+/* A product that rounds its operands stays what it is: packed ones are of f32. */
+static bool
+rounds(const struct vq_node *n)
+{
+	const struct vq_param *p = vq_param_find(n->op->params, "precision");
+
+	return p && *(const int *)((const char *)n->params + p->offset) == VQ_PRECISION_BF16;
+}
+
 bool
 vq_incremental_can_pack(const struct vq_walk *w, const struct vq_node *n)
 {
 	const struct vq_type *a = vq_type_at(w->from, n->in[0]), *b = vq_type_at(w->from, n->in[1]);
 
 	return !w->moves[n->in[1]] && w->axis[n->in[1]] == VQ_NONE && !vq_node_bool(n, "transpose_a") &&
-	    a->dtype == VQ_F32 && b->shape.rank == 2;
+	    a->dtype == VQ_F32 && b->shape.rank == 2 && !rounds(n);
 }
 
 vq_id

@@ -157,6 +157,16 @@ static const struct {
 		"      - {mean: {axes: [0]}}\n"
 		"      - linear: {out: $vocab}\n"
 		TAIL, 1, false },
+	{ "a product of operands rounded to bf16", HEAD
+		"  gpt:\n"
+		"    in: {token: any}\n"
+		"    params:\n"
+		"      weight: {shape: [$dim, $vocab], init: {normal: 1}}\n"
+		"    steps:\n"
+		"      - embedding: {entries: $vocab, dim: $dim}\n"
+		"      - linear: {out: $dim}\n"
+		"      - matmul: {b: weight, precision: bf16}\n"
+		TAIL, 0, false },
 	{ "no attention at all", HEAD
 		"  gpt:\n"
 		"    in: {token: any}\n"
