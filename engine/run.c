@@ -610,6 +610,8 @@ vq_run_file(const struct vq_run_options *o, struct vq_diags *d)
 		    (unsigned long long)s.seed, vq_threads(), vq_threads_why(), vq_kernels()->name);
 		for (int i = 0; i < o->nset; i++)
 			vq_run_say(s.run, "set %s", o->set[i].text);
+		if (o->resume && !s.resumed)
+			vq_run_say(s.run, "nothing was saved of this run: it begins again");
 		if (o->init_from)
 			vq_run_say(s.run, "%d of the model's %d weights are from %s", s.taken, s.weights, o->init_from);
 		code = run_stages(&s);

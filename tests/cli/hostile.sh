@@ -134,7 +134,9 @@ run 5 run tiny.yaml -q --out signal --resume dim=5
 err "[784, 4]"
 err "[784, 5]"
 rm signal/tiny/checkpoints/last.safetensors
-run 5 run tiny.yaml -q --out signal --resume
+run 0 run tiny.yaml --out signal --resume --max-steps 1 --progress none
+err "nothing was saved of this run: it begins again"
+rm signal/tiny/checkpoints/last.safetensors
 mkdir signal/tiny/checkpoints/last.safetensors
 run 5 run tiny.yaml -q --out signal --resume
 err "it is a folder"
