@@ -31,7 +31,7 @@ put32(unsigned char *p, uint32_t x)
 static void
 setup(void)
 {
-	scratch_make(dir);
+	alone_in(dir);
 	put32(images, 0x803);
 	put32(images + 4, N);
 	put32(images + 8, SIDE);
@@ -42,10 +42,6 @@ setup(void)
 	put32(labels + 4, N);
 	for (int i = 0; i < N; i++)
 		labels[8 + i] = (unsigned char)(i % 10);
-	unsetenv("XDG_DATA_HOME");
-	setenv("HOME", dir, 1);
-	unsetenv("VQGRAPH_DATA");
-	ck_assert_int_eq(chdir(dir), 0);
 }
 
 static void

@@ -20,11 +20,7 @@ static char dir[64];
 static void
 setup(void)
 {
-	scratch_make(dir);
-	unsetenv("XDG_DATA_HOME");
-	setenv("HOME", dir, 1);
-	unsetenv("VQGRAPH_DATA");
-	ck_assert_int_eq(chdir(dir), 0);
+	alone_in(dir);
 }
 
 static void

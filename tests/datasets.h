@@ -6,8 +6,21 @@
 
 #include <check.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "datasets/dataset.h"
+#include "tests/scratch.h"
+
+/* A new folder, which is the current one and the home: no data of the machine's is found. */
+static inline void
+alone_in(char dir[64])
+{
+	scratch_make(dir);
+	unsetenv("XDG_DATA_HOME");
+	setenv("HOME", dir, 1);
+	unsetenv("VQGRAPH_DATA");
+	ck_assert_int_eq(chdir(dir), 0);
+}
 
 static inline struct vq_data_spec
 spec_of(const char *source)
