@@ -14,16 +14,8 @@
 #include "engine/threads.h"
 
 struct images {
-	uint8_t *pixels;		/* owned: the whole split, this or values */
-	float *values;
-	struct vq_room *room;		/* what they are in, or NULL: malloc */
-	struct vq_window *window;	/* of each picture, or NULL: they are of the size that is delivered */
-	int64_t n;			/* in memory */
-	int64_t sum, squares;		/* of all of them */
-	int32_t *labels;
-	const char **class_name;
+	struct vq_raw_images raw;	/* owned: what is in memory, in the size and channels that are delivered */
 	int64_t first;			/* of the part in use */
-	int64_t h, w, c, label_width;
 	int64_t crop;			/* pixels of padding that a random window is cut from */
 	bool flip;
 	float value[256];		/* what a byte is delivered as */
@@ -144,29 +136,29 @@ vq_images_bytes(const struct vq_raw_images *raw)
 static int64_t
 each_label(const struct images *m)
 {
-	return m->label_width > 0 ? m->label_width : 1;
+	return m->raw.label_width > 0 ? m->raw.label_width : 1;
 }
 
 static void
 free_pixels(struct images *m)
 {
-	if (m->room != NULL) {
-		vq_room_free(m->room);
+	if (m->raw.room != NULL) {
+		vq_room_free(m->raw.room);
 	} else {
-		free(m->pixels);
-		free(m->values);
+		free(m->raw.pixels);
+		free(m->raw.values);
 	}
-	m->room = NULL;
-	m->pixels = NULL;
-	m->values = NULL;
+	m->raw.room = NULL;
+	m->raw.pixels = NULL;
+	m->raw.values = NULL;
 }
 
 /* Pictures m->first and the next n, brought to h x w x c in room; they are the only ones then. */
 static void
 resize(struct images *m, const struct vq_data_spec *spec, int64_t n, int64_t h, int64_t w, int64_t c, struct vq_room *room)
 {
-	int64_t from = m->h * m->w * m->c, to = h * w * c, first = m->first;
-	bool bytes = m->pixels != NULL, scale = spec->size.count > 0;
+	int64_t from = m->raw.h * m->raw.w * m->raw.c, to = h * w * c, first = m->first;
+	bool bytes = m->raw.pixels != NULL, scale = spec->size.count > 0;
 	float *values = (float *)room->bytes;
 
 #pragma omp parallel num_threads(vq_threads())
@@ -178,58 +170,58 @@ resize(struct images *m, const struct vq_data_spec *spec, int64_t n, int64_t h, 
 #pragma omp for schedule(static)
 		for (int64_t i = 0; i < n; i++)
 			if (bytes)
-				vq_resize_u8(r, m->pixels + (first + i) * from, m->h, m->w, m->c, room->bytes + i * to);
+				vq_resize_u8(r, m->raw.pixels + (first + i) * from, m->raw.h, m->raw.w, m->raw.c, room->bytes + i * to);
 			else
-				vq_resize_f32(r, m->values + (first + i) * from, m->h, m->w, m->c, values + i * to);
+				vq_resize_f32(r, m->raw.values + (first + i) * from, m->raw.h, m->raw.w, m->raw.c, values + i * to);
 		vq_resizer_free(r);
 	}
 	free_pixels(m);
-	m->room = room;
-	m->pixels = bytes ? room->bytes : NULL;
-	m->values = bytes ? NULL : values;
-	if (m->labels != NULL)
-		memmove(m->labels, m->labels + first * each_label(m), (size_t)(n * each_label(m)) * sizeof(*m->labels));
+	m->raw.room = room;
+	m->raw.pixels = bytes ? room->bytes : NULL;
+	m->raw.values = bytes ? NULL : values;
+	if (m->raw.labels != NULL)
+		memmove(m->raw.labels, m->raw.labels + first * each_label(m), (size_t)(n * each_label(m)) * sizeof(*m->raw.labels));
 	m->first = 0;
-	m->n = n;
-	m->squares = 0;
-	m->h = h;
-	m->w = w;
-	m->c = c;
+	m->raw.n = n;
+	m->raw.squares = 0;
+	m->raw.h = h;
+	m->raw.w = w;
+	m->raw.c = c;
 }
 
 /* Brings the pictures that are used to the size and channels of the spec, where they are not of it. */
 static int
 fit(struct images *m, const struct vq_dataset *d, const struct vq_data_spec *spec, int64_t count, struct vq_diags *diags)
 {
-	int64_t h = m->h, w = m->w, c = m->c, window_h, window_w;
+	int64_t h = m->raw.h, w = m->raw.w, c = m->raw.c, window_h, window_w;
 	struct vq_room *room;
 
 	if (vq_images_size(spec, d->where, &h, &w, &c, diags) < 0)
 		return -1;
-	if (m->window != NULL)		/* they were made so when they were read */
+	if (m->raw.window != NULL)		/* they were made so when they were read */
 		return 0;
 	window_h = h;
 	window_w = w;
 	if (spec->resize > 0) {
-		h = m->h;
-		w = m->w;
+		h = m->raw.h;
+		w = m->raw.w;
 		vq_images_enlarged(spec, &h, &w);
 	}
-	if (h == m->h && w == m->w && c == m->c && h == window_h && w == window_w)
+	if (h == m->raw.h && w == m->raw.w && c == m->raw.c && h == window_h && w == window_w)
 		return 0;
 	/* Values are not kept. */
-	room = vq_kept_room(spec, d->where, count, count * h * w * c * (m->pixels != NULL ? 1 : (int64_t)sizeof(float)),
-	    d->files > 0 && m->pixels != NULL, diags);
+	room = vq_kept_room(spec, d->where, count, count * h * w * c * (m->raw.pixels != NULL ? 1 : (int64_t)sizeof(float)),
+	    d->files > 0 && m->raw.pixels != NULL, diags);
 	if (room == NULL)
 		return -1;
 	resize(m, spec, count, h, w, c, room);
 	if (spec->resize == 0)
 		return 0;
-	m->window = vq_alloc_array((size_t)count, sizeof(*m->window));
+	m->raw.window = vq_alloc_array((size_t)count, sizeof(*m->raw.window));
 	for (int64_t i = 0; i < count; i++)
-		m->window[i] = (struct vq_window){ i * h * w * c, (int32_t)h, (int32_t)w };
-	m->h = window_h;
-	m->w = window_w;
+		m->raw.window[i] = (struct vq_window){ i * h * w * c, (int32_t)h, (int32_t)w };
+	m->raw.h = window_h;
+	m->raw.w = window_w;
 	return 0;
 }
 
@@ -239,12 +231,12 @@ static void
 set_fields(struct vq_dataset *d, const struct images *m)
 {
 	d->field[IMAGE].name = "image";
-	d->field[IMAGE].type = vq_type_of(VQ_F32, 3, (const int64_t[]){ m->h, m->w, m->c });
+	d->field[IMAGE].type = vq_type_of(VQ_F32, 3, (const int64_t[]){ m->raw.h, m->raw.w, m->raw.c });
 	d->fields = 1;
-	if (m->labels == NULL)
+	if (m->raw.labels == NULL)
 		return;
 	d->field[LABEL].name = "label";
-	d->field[LABEL].type = vq_type_of(VQ_I32, m->label_width > 0, &m->label_width);
+	d->field[LABEL].type = vq_type_of(VQ_I32, m->raw.label_width > 0, &m->raw.label_width);
 	d->fields = 2;
 }
 
@@ -255,9 +247,9 @@ prepare(struct images *m, const struct vq_dataset *d, const struct vq_data_spec 
 {
 	if (fit(m, d, spec, count, diags) < 0)
 		return -1;
-	if (spec->crop >= m->h || spec->crop >= m->w) {
+	if (spec->crop >= m->raw.h || spec->crop >= m->raw.w) {
 		vq_error(diags, VQ_CONFIG, spec->at, "data: crop = %lld is as large as the pictures, %lld x %lld",
-		    (long long)spec->crop, (long long)m->h, (long long)m->w);
+		    (long long)spec->crop, (long long)m->raw.h, (long long)m->raw.w);
 		return -1;
 	}
 	m->crop = spec->crop;
@@ -272,29 +264,29 @@ prepare(struct images *m, const struct vq_dataset *d, const struct vq_data_spec 
 static double
 variance(struct images *m, int64_t count, const struct vq_data_spec *spec)
 {
-	int64_t sum = 0, squares = 0, n = 0, size = m->h * m->w * m->c;
+	int64_t sum = 0, squares = 0, n = 0, size = m->raw.h * m->raw.w * m->raw.c;
 
-	for (int64_t i = m->first; m->window != NULL && i < m->first + count; i++) {
-		int64_t each = (int64_t)m->window[i].h * m->window[i].w * m->c, s = 0, q = 0;
+	for (int64_t i = m->first; m->raw.window != NULL && i < m->first + count; i++) {
+		int64_t each = (int64_t)m->raw.window[i].h * m->raw.window[i].w * m->raw.c, s = 0, q = 0;
 
-		if (count < m->n || m->squares == 0)
-			vq_images_sums(m->pixels + m->window[i].at, each, &s, &q);
+		if (count < m->raw.n || m->raw.squares == 0)
+			vq_images_sums(m->raw.pixels + m->raw.window[i].at, each, &s, &q);
 		sum += s;
 		squares += q;
 		n += each;
 	}
-	if (m->window == NULL) {
+	if (m->raw.window == NULL) {
 		n = count * size;
-		if (count < m->n || m->squares == 0)
-			vq_images_sums(m->pixels + m->first * size, n, &sum, &squares);
+		if (count < m->raw.n || m->raw.squares == 0)
+			vq_images_sums(m->raw.pixels + m->first * size, n, &sum, &squares);
 	}
-	if (count < m->n)
+	if (count < m->raw.n)
 		return variance_of(sum, squares, n, spec->lo, spec->hi);
-	if (m->squares == 0) {
-		m->sum = sum;
-		m->squares = squares;
+	if (m->raw.squares == 0) {
+		m->raw.sum = sum;
+		m->raw.squares = squares;
 	}
-	return variance_of(m->sum, m->squares, n, spec->lo, spec->hi);
+	return variance_of(m->raw.sum, m->raw.squares, n, spec->lo, spec->hi);
 }
 
 int
@@ -305,28 +297,16 @@ vq_images_open(struct vq_dataset *d, const struct vq_data_spec *spec,
 	int64_t count;
 
 	d->own = m;
-	m->pixels = raw->pixels;
-	m->room = raw->room;
-	m->window = raw->window;
-	m->n = raw->n;
-	m->sum = raw->sum;
-	m->squares = raw->squares;
-	m->values = raw->values;
-	m->labels = raw->labels;
-	m->label_width = raw->label_width;
-	m->class_name = raw->class_name;
+	m->raw = *raw;
 	if (raw->class_name != NULL)
 		d->class_name = raw->class_name;
-	m->h = raw->h;
-	m->w = raw->w;
-	m->c = raw->c;
 	count = vq_images_part(d, spec, raw->n, &m->first, diags);
 	if (count < 0 || prepare(m, d, spec, count, diags) < 0) {
 		vq_images_close(d);
 		return -1;
 	}
 
-	int64_t size = m->h * m->w * m->c;
+	int64_t size = m->raw.h * m->raw.w * m->raw.c;
 
 	d->count = count;
 	set_fields(d, m);
@@ -334,22 +314,16 @@ vq_images_open(struct vq_dataset *d, const struct vq_data_spec *spec,
 	d->lo = spec->lo;
 	d->hi = spec->hi;
 	/* Windows on values lie one after the other, as they were made. */
-	d->variance = m->pixels != NULL ? variance(m, count, spec) : m->window != NULL ?
-	    variance_of_values(m->values, m->room->size / (int64_t)sizeof(float)) :
-	    variance_of_values(m->values + m->first * size, count * size);
+	d->variance = m->raw.pixels != NULL ? variance(m, count, spec) : m->raw.window != NULL ?
+	    variance_of_values(m->raw.values, m->raw.room->size / (int64_t)sizeof(float)) :
+	    variance_of_values(m->raw.values + m->first * size, count * size);
 	return 0;
 }
 
 void
 vq_images_raw(const struct vq_dataset *d, struct vq_raw_images *raw)
 {
-	const struct images *m = d->own;
-
-	*raw = (struct vq_raw_images){
-		.pixels = m->pixels, .values = m->values, .labels = m->labels, .n = m->n, .h = m->h, .w = m->w, .c = m->c,
-		.label_width = m->label_width, .classes = d->classes, .class_name = m->class_name,
-		.room = m->room, .window = m->window, .sum = m->sum, .squares = m->squares,
-	};
+	*raw = ((const struct images *)d->own)->raw;
 }
 
 /* --- gathering --------------------------------------------------------------- */
@@ -360,26 +334,26 @@ gather_labels(const struct images *m, const uint32_t *index, int64_t n, int32_t 
 	int64_t each = each_label(m);
 
 	for (int64_t i = 0; i < n; i++)
-		memcpy(out + i * each, m->labels + (m->first + index[i]) * each, (size_t)each * sizeof(*out));
+		memcpy(out + i * each, m->raw.labels + (m->first + index[i]) * each, (size_t)each * sizeof(*out));
 }
 
-/* A picture seen through a window of m->h x m->w whose upper left corner is at (dy, dx), mirrored where flip; m->pad
+/* A picture seen through a window of m->raw.h x m->raw.w whose upper left corner is at (dy, dx), mirrored where flip; m->pad
  * shows beyond its edges. */
 static void
 through_window(const struct images *m, int64_t sample, int64_t dy, int64_t dx, bool flip, float *out)
 {
-	struct vq_window p = m->window != NULL ? m->window[sample] :
-	    (struct vq_window){ sample * m->h * m->w * m->c, (int32_t)m->h, (int32_t)m->w };
+	struct vq_window p = m->raw.window != NULL ? m->raw.window[sample] :
+	    (struct vq_window){ sample * m->raw.h * m->raw.w * m->raw.c, (int32_t)m->raw.h, (int32_t)m->raw.w };
 
-	for (int64_t y = 0; y < m->h; y++)
-		for (int64_t x = 0; x < m->w; x++) {
-			int64_t sy = y + dy, sx = (flip ? m->w - 1 - x : x) + dx;
+	for (int64_t y = 0; y < m->raw.h; y++)
+		for (int64_t x = 0; x < m->raw.w; x++) {
+			int64_t sy = y + dy, sx = (flip ? m->raw.w - 1 - x : x) + dx;
 			bool in = sy >= 0 && sy < p.h && sx >= 0 && sx < p.w;
-			int64_t from = p.at + (sy * p.w + sx) * m->c;
+			int64_t from = p.at + (sy * p.w + sx) * m->raw.c;
 
-			for (int64_t k = 0; k < m->c; k++)
-				*out++ = !in ? m->pad : m->values != NULL ? m->values[from + k] :
-				    m->value[m->pixels[from + k]];
+			for (int64_t k = 0; k < m->raw.c; k++)
+				*out++ = !in ? m->pad : m->raw.values != NULL ? m->raw.values[from + k] :
+				    m->value[m->raw.pixels[from + k]];
 		}
 }
 
@@ -387,28 +361,28 @@ void
 vq_images_gather(const struct vq_dataset *d, int f, const uint32_t *index, int64_t n, void *out)
 {
 	const struct images *m = d->own;
-	int64_t size = m->h * m->w * m->c;
+	int64_t size = m->raw.h * m->raw.w * m->raw.c;
 	float *x = out;
 
 	if (f == LABEL) {
 		gather_labels(m, index, n, out);
 		return;
 	}
-	if (m->window != NULL) {
+	if (m->raw.window != NULL) {
 		for (int64_t i = 0; i < n; i++, x += size) {
-			const struct vq_window *p = &m->window[m->first + index[i]];
+			const struct vq_window *p = &m->raw.window[m->first + index[i]];
 
-			through_window(m, m->first + index[i], (p->h - m->h) / 2, (p->w - m->w) / 2, false, x);
+			through_window(m, m->first + index[i], (p->h - m->raw.h) / 2, (p->w - m->raw.w) / 2, false, x);
 		}
 		return;
 	}
 	for (int64_t i = 0; i < n; i++, x += size) {
 		int64_t from = (m->first + index[i]) * size;
 
-		if (m->values != NULL)
-			memcpy(x, m->values + from, (size_t)size * sizeof(*x));
-		for (int64_t k = 0; m->pixels != NULL && k < size; k++)
-			x[k] = m->value[m->pixels[from + k]];
+		if (m->raw.values != NULL)
+			memcpy(x, m->raw.values + from, (size_t)size * sizeof(*x));
+		for (int64_t k = 0; m->raw.pixels != NULL && k < size; k++)
+			x[k] = m->value[m->raw.pixels[from + k]];
 	}
 }
 
@@ -418,17 +392,17 @@ vq_images_augmented(const struct vq_dataset *d, int f, const uint32_t *index, in
 {
 	const struct images *m = d->own;
 	const struct vq_rng_key key = { pass->seed, vq_hash_str("augment"), pass->epoch };
-	int64_t size = m->h * m->w * m->c;
+	int64_t size = m->raw.h * m->raw.w * m->raw.c;
 	float *x = out;
 
-	if (f == LABEL || (m->crop == 0 && !m->flip && m->window == NULL)) {
+	if (f == LABEL || (m->crop == 0 && !m->flip && m->raw.window == NULL)) {
 		vq_images_gather(d, f, index, n, out);
 		return;
 	}
 	for (int64_t i = 0; i < n; i++, x += size) {
 		uint64_t draw = 4 * (uint64_t)index[i];
-		const struct vq_window *p = m->window != NULL ? &m->window[m->first + index[i]] : NULL;
-		int64_t down = p != NULL ? p->h - m->h : 2 * m->crop, right = p != NULL ? p->w - m->w : 2 * m->crop;
+		const struct vq_window *p = m->raw.window != NULL ? &m->raw.window[m->first + index[i]] : NULL;
+		int64_t down = p != NULL ? p->h - m->raw.h : 2 * m->crop, right = p != NULL ? p->w - m->raw.w : 2 * m->crop;
 		int64_t dy = (int64_t)vq_rng_below(&key, draw, (uint64_t)down + 1) - m->crop;
 		int64_t dx = (int64_t)vq_rng_below(&key, draw + 1, (uint64_t)right + 1) - m->crop;
 
@@ -440,24 +414,24 @@ void
 vq_images_digest(const struct vq_dataset *d, char hex[65])
 {
 	const struct images *m = d->own;
-	size_t n = (size_t)d->count, first = (size_t)m->first, each = m->pixels != NULL ? 1 : sizeof(*m->values);
-	size_t size = (size_t)(m->h * m->w * m->c), from = first * size, end = from + n * size;
-	const int64_t shape[] = { d->count, m->h, m->w, m->c };
+	size_t n = (size_t)d->count, first = (size_t)m->first, each = m->raw.pixels != NULL ? 1 : sizeof(*m->raw.values);
+	size_t size = (size_t)(m->raw.h * m->raw.w * m->raw.c), from = first * size, end = from + n * size;
+	const int64_t shape[] = { d->count, m->raw.h, m->raw.w, m->raw.c };
 
-	if (m->window != NULL) {
-		const struct vq_window *last = &m->window[first + n - 1];
+	if (m->raw.window != NULL) {
+		const struct vq_window *last = &m->raw.window[first + n - 1];
 
-		from = (size_t)m->window[first].at;
-		end = (size_t)(last->at + (int64_t)last->h * last->w * m->c);
+		from = (size_t)m->raw.window[first].at;
+		end = (size_t)(last->at + (int64_t)last->h * last->w * m->raw.c);
 	}
 
-	const char *pixels = m->pixels != NULL ? (const char *)m->pixels : (const char *)m->values;
+	const char *pixels = m->raw.pixels != NULL ? (const char *)m->raw.pixels : (const char *)m->raw.values;
 	const struct vq_bytes piece[] = {
 		{ shape, sizeof(shape) },
 		{ pixels + from * each, (end - from) * each },
-		{ m->labels != NULL ? m->labels + first * (size_t)each_label(m) : NULL,
-		  m->labels != NULL ? n * (size_t)each_label(m) * sizeof(*m->labels) : 0 },
-		{ m->window != NULL ? m->window + first : NULL, m->window != NULL ? n * sizeof(*m->window) : 0 },
+		{ m->raw.labels != NULL ? m->raw.labels + first * (size_t)each_label(m) : NULL,
+		  m->raw.labels != NULL ? n * (size_t)each_label(m) * sizeof(*m->raw.labels) : 0 },
+		{ m->raw.window != NULL ? m->raw.window + first : NULL, m->raw.window != NULL ? n * sizeof(*m->raw.window) : 0 },
 	};
 
 	vq_sha256_bytes(piece, (int)VQ_COUNT(piece), hex);
@@ -471,11 +445,11 @@ vq_images_close(struct vq_dataset *d)
 	if (m == NULL)
 		return;
 	free_pixels(m);
-	free(m->window);
-	free(m->labels);
-	if (m->class_name != NULL)
+	free(m->raw.window);
+	free(m->raw.labels);
+	if (m->raw.class_name != NULL)
 		d->class_name = NULL;
-	free(m->class_name);
+	free(m->raw.class_name);
 	free(m);
 	d->own = NULL;
 }
