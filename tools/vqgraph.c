@@ -3,6 +3,7 @@
  * what came of it into an exit code
  */
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -139,7 +140,17 @@ wait_shortly(char **argv)
 	if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT"))
 		return;
 	setenv("GOMP_SPINCOUNT", "10000", 1);
-	execv("/proc/self/exe", argv);		/* when it fails, everything still works */
+
+	/* By its path where that can be had: top and pkill know a process by the last part of
+	 * what it was started as, which would be "exe". When both fail, everything still works. */
+	char path[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+
+	if (n > 0) {
+		path[n] = '\0';
+		execv(path, argv);
+	}
+	execv("/proc/self/exe", argv);
 }
 
 int

@@ -90,6 +90,9 @@ for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
 	[ -s signal/small/metrics.jsonl ] && break
 	sleep 0.2
 done
+# Whoever looks for it by name finds it.
+[ ! -r /proc/$pid/comm ] || [ "$(cat /proc/$pid/comm)" = "$(basename "$vqgraph" | cut -c 1-15)" ] ||
+	fail "the process is called $(cat /proc/$pid/comm)"
 kill -TERM $pid
 wait $pid
 [ $? -eq 143 ] || fail "SIGTERM must end with 143"
