@@ -31,6 +31,12 @@ on_save(int sig)
 	asked_to_save = 1;
 }
 
+int
+vq_run_signal(void)
+{
+	return stopped_by;
+}
+
 static void
 catch_signals(void)
 {

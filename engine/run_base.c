@@ -2,14 +2,19 @@
  * run_base -- the runs that a run builds on: found finished, gone on with, or made
  */
 #include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "engine/checkpoint.h"
+#include "engine/file.h"
 #include "engine/stage.h"
 
 enum { RESOLVED_MOST = 16 << 20 };
@@ -249,6 +254,53 @@ make_run(const struct vq_run_options *o, const struct vq_base *b, const char *re
 	return vq_run_file(&own, d);
 }
 
+/* Waits for whoever holds the file; *told, once.  Returns it locked, -1: not there, or a signal came. */
+static int
+wait_for(const char *path, int flags, const char *model, bool *told)
+{
+	const struct timespec while_ = { .tv_nsec = 200000000 };
+	int fd = open(path, flags | O_CLOEXEC, 0666);
+
+	while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno == EWOULDBLOCK && !*told)
+			fprintf(stderr, "another process trains %s: this one waits for it\n", model);
+		*told = true;
+		if (errno == EWOULDBLOCK && vq_run_signal() == 0) {
+			nanosleep(&while_, NULL);
+			continue;
+		}
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+/*
+ * Of processes that want the same run at once, one makes it.  Each holds a file that is called after the
+ * model, from before it looks until the run is there; a run that was started by itself holds its own log.
+ * Returns that file locked, -1 where none can be made: nobody is kept waiting then.
+ */
+static int
+take_turn(const char *lock, const char *out, const char *resolved, const struct vq_base *b, bool told, struct found *f)
+{
+	char *which = NULL;
+	int held = vq_file_folders(out, &which) == 0 ? wait_for(lock, O_RDWR | O_CREAT, b->path, &told) : -1;
+
+	free(which);
+	find_run(out, resolved, f);
+	if (f->dir && !f->done) {
+		char *log = vq_asprintf("%s/log.txt", f->dir);
+		int theirs = wait_for(log, O_RDWR, b->path, &told);
+		if (theirs >= 0)
+			close(theirs);
+		free(log);
+		free(f->dir);
+		*f = (struct found){ 0 };
+		find_run(out, resolved, f);
+	}
+	return held;
+}
+
 /* The folder of a finished run in *dir, for free(), found or made. */
 static int
 find_or_make(const struct vq_run_options *o, const struct vq_base *b, double started, bool *stop, char **dir,
@@ -265,7 +317,15 @@ find_or_make(const struct vq_run_options *o, const struct vq_base *b, double sta
 	vq_model_print(m, &resolved);
 	vq_model_free(m);
 	find_run(out, resolved.s, &f);
+	char *lock = vq_asprintf("%s/.%016llx.lock", out, (unsigned long long)vq_hash_str(resolved.s));
+	int held = -1;
 	if (!f.done) {
+		free(f.dir);
+		f = (struct found){ 0 };
+		held = take_turn(lock, out, resolved.s, b, o->quiet, &f);
+		code = vq_run_signal() ? 128 + vq_run_signal() : 0;
+	}
+	if (!f.done && code == 0) {
 		char *name = vq_file_stem(b->path), *same = vq_asprintf("%s/%s", out, name);
 		if (f.dir && !o->quiet)
 			fprintf(stderr, "%s has not come to its end: it goes on first\n", f.dir);
@@ -282,9 +342,14 @@ find_or_make(const struct vq_run_options *o, const struct vq_base *b, double sta
 			find_run(out, resolved.s, &f);
 		/* Cut short by --max-steps it will do for a try; without time there is no next stage. */
 		*stop = code == 0 && !f.done && (o->max_steps == 0 || f.dir == NULL);
-	} else if (!o->quiet) {
+	} else if (!o->quiet && code == 0) {
 		fprintf(stderr, "%s is %s\n", b->alias, f.dir);
 	}
+	if (held >= 0) {
+		unlink(lock);
+		close(held);
+	}
+	free(lock);
 	vq_text_free(&resolved);
 	*dir = f.dir;
 	return code;

@@ -162,6 +162,9 @@ int vq_train_metrics(const struct vq_graph *g, const struct vq_train *t, const c
 struct vq_plan *vq_train_build(const struct vq_model *m, const struct vq_train *t, int64_t batch,
     const struct vq_compile *how, struct vq_vars *vars, uint64_t seed, struct vq_diags *d);
 
+/* The signal that is to stop the run, 0: none came. */
+int vq_run_signal(void);
+
 /* What a training stage works in; vq_run_file fills it. */
 struct vq_stage_run {
 	const struct vq_run_options *o;

@@ -123,6 +123,32 @@ err "stage codes: train, code"
 err "stage codes: test, code"
 [ "$(wc -c <runs/again/codes/train.code.npy)" -eq "$(wc -c <runs/prior/codes/train.code.npy)" ] || fail "the altered array is there still"
 
+# Two at once that want the same tokenizer: one trains it.
+"$vqgraph" run prior.yaml tok.epochs=8 --out both --name one --progress none 2>one.err &
+pid=$!
+run 0 run prior.yaml tok.epochs=8 --out both --name two --progress none
+wait $pid || fail "the one of two ended with $?"
+[ -d both/tok ] && [ ! -e both/tok-2 ] || fail "the tokenizer was trained twice"
+[ "$(hash_of both/one)" = "$(hash_of both/two)" ] || fail "the two have other bits"
+[ -z "$(find both -name '.*.lock')" ] || fail "a lock was left"
+
+# One that trains by itself is waited for; a signal ends the waiting.
+"$vqgraph" run tok.yaml epochs=4000 --out long -q 2>one.err &
+pid=$!
+until [ -s long/tok/metrics.jsonl ]; do sleep 0.1; done
+"$vqgraph" run prior.yaml tok.epochs=4000 --out long 2>.err &
+waiting=$!
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+	grep -q . .err && break
+	sleep 0.2
+done
+kill -TERM $waiting
+wait $waiting
+[ $? -eq 143 ] || fail "SIGTERM must end the waiting with 143"
+err "another process trains tok.yaml: this one waits for it"
+kill -KILL $pid
+wait $pid 2>/dev/null
+
 # A number of the tokenizer, set through its alias, makes another tokenizer.
 run 0 run prior.yaml tok.codes=8 --name eight --max-steps 3 --progress none
 err 'runs/tok is of another model: it has `  codes: 16`, this one `  codes: 8`'
