@@ -1,15 +1,13 @@
 /*
  * run -- the stages of a model file, in order, in a folder of their own
  */
-#include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "engine/checkpoint.h"
+#include "engine/running.h"
 #include "engine/sample.h"
-#include "engine/stage.h"
 #include "ops/kernels/kernels.h"
 
 /* --- signals ------------------------------------------------------------- */
@@ -50,153 +48,7 @@ catch_signals(void)
 	signal(SIGXFSZ, SIG_IGN);	/* a write past a limit is an error, not a death */
 }
 
-/* --- the run's folder ---------------------------------------------------- */
-
-static int64_t
-bytes_of_vars(const struct vq_vars *v)
-{
-	int64_t sum = 0;
-
-	for (int i = 0; i < v->count; i++)
-		sum += (int64_t)vq_type_bytes(&v->var[i].type);
-	return sum;
-}
-
-static struct vq_run *
-create_run(const struct vq_run_options *o, const struct vq_model *m, int64_t bytes, uint64_t seed,
-    struct vq_diags *d)
-{
-	struct vq_text resolved = { 0 };
-	char *name = o->name ? vq_strdup(o->name) : vq_file_stem(o->file);
-	size_t n;
-	char *config = vq_file_read(o->file, VQ_YAML_BYTES, &n, VQ_CONFIG, d);
-	struct vq_run *run = NULL;
-
-	vq_model_print(m, &resolved);
-	if (config)
-		run = vq_run_create(&(struct vq_run_info){
-			.out = o->out ? o->out : "runs", .name = name, .config = config, .config_path = o->file,
-			.resolved = resolved.s, .command = o->command, .threads_why = vq_threads_why(),
-			.isa = vq_kernels()->name, .seed = seed,
-			/* last, best, and the temporary file of one of them */
-			.bytes_needed = 3 * bytes + (1 << 20) }, d);
-	free(config);
-	free(name);
-	vq_text_free(&resolved);
-	return run;
-}
-
 /* --- stages -------------------------------------------------------------- */
-
-static const char *const kind_names[VQ_STAGE_KINDS] = { "train", "encode", "evaluate", "sample", "load" };
-
-int
-vq_stage_kind(const struct vq_model *m, int stage, struct vq_diags *d)
-{
-	const struct vq_tree *tree = vq_model_stage(m, stage), *what = vq_tree_get(tree, "do");
-
-	for (int i = 0; what && what->kind == VQ_TREE_SCALAR && i < VQ_STAGE_KINDS; i++)
-		if (strcmp(what->text, kind_names[i]) == 0)
-			return i;
-	struct vq_diag *e = vq_error(d, VQ_CONFIG, what ? &what->at : &tree->at,
-	    what ? "a stage cannot do this" : "stage %s does not say what to `do`", vq_model_stage_name(m, stage));
-	vq_note(e, NULL, "stages do: train, encode, evaluate, sample, load");
-	return -1;
-}
-
-/* A stage as it was read.  What an encoding or evaluating one reads stands in train, too:
- * graph, values, data in validate. */
-struct planned {
-	int kind;
-	struct vq_train train;
-};
-
-/* All stages are read before the first runs: an error in the last one is told at once. */
-static int
-read_stages(const struct vq_model *m, struct planned *stage, struct vq_diags *d)
-{
-	struct vq_encode encode;
-	struct vq_sample sample;
-	struct vq_load_stage load;
-	int error = 0;
-
-	for (int i = 0; i < vq_model_stages(m); i++) {
-		struct planned *p = &stage[i];
-		p->kind = vq_stage_kind(m, i, d);
-		if (p->kind == VQ_STAGE_TRAIN) {
-			error |= vq_train_read(m, i, &p->train, d);
-		} else if (p->kind == VQ_STAGE_ENCODE) {
-			error |= vq_encode_read(m, i, &encode, d);
-			p->train = encode.t;
-		} else if (p->kind == VQ_STAGE_EVALUATE) {
-			error |= vq_evaluate_read(m, i, &p->train, d);
-		} else if (p->kind == VQ_STAGE_SAMPLE) {
-			error |= vq_sample_read(m, i, &sample, d);
-			vq_sample_free(&sample);
-		} else if (p->kind == VQ_STAGE_LOAD) {
-			error |= vq_load_read(m, i, &load, d) < 0 || vq_load_check(m, &load, d) < 0;
-			p->train = load.t;
-		}
-		error |= p->kind < 0;
-	}
-	return error ? -1 : 0;
-}
-
-static int
-bind_sample(const struct vq_model *m, int i, struct vq_vars *vars, uint64_t seed, struct vq_diags *d)
-{
-	struct vq_sample s;
-	int error = vq_sample_read(m, i, &s, d) < 0 || vq_sample_bind(m, &s, vars, seed, d) < 0;
-
-	vq_sample_free(&s);
-	return error ? -1 : 0;
-}
-
-static int
-bind_graph(struct vq_graph *g, struct vq_vars *vars, uint64_t seed, struct vq_diags *d)
-{
-	int error = g == NULL || vq_vars_bind(vars, g, seed, d) < 0;
-
-	vq_graph_free(g);
-	return error ? -1 : 0;
-}
-
-/* Makes the variables of every stage, so that the size is known before the first step and
- * each stage's graph has been judged. */
-static int
-bind_stages(const struct vq_model *m, const struct planned *stage, struct vq_vars *vars, uint64_t seed,
-    struct vq_diags *d)
-{
-	int error = 0;
-
-	for (int i = 0; i < vq_model_stages(m) && error == 0; i++) {
-		const struct vq_train *t = &stage[i].train;
-		bool trains = stage[i].kind == VQ_STAGE_TRAIN;
-		if (trains)
-			error = bind_graph(vq_train_graph(m, t, t->data.batch, vq_active_all(t), true, d), vars,
-			    seed, d);
-		if (stage[i].kind == VQ_STAGE_SAMPLE)
-			error = bind_sample(m, i, vars, seed, d);
-		else if (error == 0 && (!trains || vq_train_val(t)))
-			error = bind_graph(vq_eval_graph(m, t, t->data.batch, d), vars, seed, d);
-	}
-	return error;
-}
-
-/* Missing data is told before anything is written. */
-static int
-check_data(const struct vq_model *m, const struct planned *stage, struct vq_diags *d)
-{
-	int error = 0;
-
-	for (int i = 0; i < vq_model_stages(m); i++) {
-		const struct vq_data_spec *spec[] = { &stage[i].train.data, &stage[i].train.validate };
-		for (int k = 0; k < 2; k++)
-			if (stage[i].train.name && spec[k]->source)
-				error |= vq_dataset_check(spec[k], d);
-	}
-	return error;
-}
 
 void
 vq_data_locate(const struct vq_stage_run *r, struct vq_data_spec *spec)
@@ -239,26 +91,9 @@ vq_stage_save(const struct vq_stage_run *r, const struct vq_position *at, const 
 	return error;
 }
 
-struct running {
-	const struct vq_run_options *o;
-	struct vq_diags *d;
-	struct vq_model *model;
-	struct planned *stage;
-	double started;
-	struct vq_vars vars;
-	struct vq_meta meta;		/* of the checkpoint resumed */
-	struct vq_run *run;
-	int first;			/* stage to begin with */
-	bool resumed;
-	int weights, taken;		/* of the model; from --init-from */
-	uint64_t seed;
-	int reading;			/* the stage whose data is being read, or VQ_NONE */
-	struct vq_opening *data, *val;	/* it and what the stage evaluates on */
-};
-
 /* The stage itself, and what makes the data that it reads. */
 static bool
-is_asked_for(const struct running *s, int i)
+is_asked_for(const struct vq_running *s, int i)
 {
 	const char *name = vq_model_stage_name(s->model, i), *wanted = s->o->stage;
 
@@ -275,9 +110,9 @@ is_asked_for(const struct running *s, int i)
 }
 
 static int
-run_stage(struct running *s, struct vq_stage_run *r, int i)
+run_stage(struct vq_running *s, struct vq_stage_run *r, int i)
 {
-	struct planned *p = &s->stage[i];
+	struct vq_planned *p = &s->stage[i];
 
 	r->resumed = s->resumed && i == s->first ? &s->meta : NULL;
 	r->data = r->val = NULL;
@@ -302,7 +137,7 @@ run_stage(struct running *s, struct vq_stage_run *r, int i)
 /* What a resumed run has behind it is not done again; what its stages have encoded is looked
  * at again, for it may have been removed. */
 static int
-run_stages(struct running *s)
+run_stages(struct vq_running *s)
 {
 	const struct vq_run_options *o = s->o;
 	bool cut = false;
@@ -335,147 +170,9 @@ run_stages(struct running *s)
 	return code;
 }
 
-/* --- resuming ------------------------------------------------------------ */
-
-/* Drops what was logged after this step of this stage. */
-static int
-rewind_to(struct running *s, int stage, int64_t step)
-{
-	const char *names[64];
-	int n = 0;
-
-	for (; n < vq_model_stages(s->model) && n < (int)VQ_COUNT(names); n++)
-		names[n] = vq_model_stage_name(s->model, n);
-	return vq_run_rewind(s->run, names, n, stage, step, s->d);
-}
-
-/* Reads the checkpoint of the run and finds the stage it was in. */
-static int
-load_run(struct running *s)
-{
-	char *path = vq_run_path(s->run, "checkpoints/last.safetensors");
-	int error = vq_checkpoint_load(path, &s->vars, VQ_LOAD_ALL, &s->meta, s->d);
-
-	free(path);
-	if (error < 0)
-		return -1;
-	const char *stage = vq_meta_get(&s->meta, "stage"), *step = vq_meta_get(&s->meta, "step");
-	const char *seed = vq_meta_get(&s->meta, "seed");
-	if (stage == NULL || step == NULL || seed == NULL) {
-		vq_error(s->d, VQ_CHECKPOINT, NULL, "the checkpoint of %s does not say where training was",
-		    vq_run_dir(s->run));
-		return -1;
-	}
-	if (strtoll(step, NULL, 10) < 0) {
-		vq_error(s->d, VQ_CHECKPOINT, NULL, "the checkpoint says that step %s was the last", step);
-		return -1;
-	}
-	if ((s->first = vq_stage_find(s->model, stage, s->d)) == VQ_NONE)
-		return -1;
-	s->resumed = true;
-	s->seed = strtoull(seed, NULL, 10);
-	return rewind_to(s, s->first, strtoll(step, NULL, 10));
-}
-
-/* What env.json tells: the precision of the training stages. */
-static int
-tell_precision(struct running *s)
-{
-	struct vq_text t = { 0 };
-	bool f32 = false, bf16 = false;
-
-	for (int i = 0; i < vq_model_stages(s->model); i++)
-		if (s->stage[i].kind == VQ_STAGE_TRAIN)
-			*(s->stage[i].train.bf16 ? &bf16 : &f32) = true;
-	for (int i = 0; f32 && bf16 && i < vq_model_stages(s->model); i++)
-		if (s->stage[i].kind == VQ_STAGE_TRAIN)
-			vq_text_add(&t, "%s%s %s", t.len ? ", " : "", vq_model_stage_name(s->model, i),
-			    s->stage[i].train.bf16 ? "bf16" : "f32");
-	int error = vq_run_env(s->run, "precision", t.len ? t.s : bf16 ? "bf16" : "f32", s->d);
-	vq_text_free(&t);
-	return error;
-}
-
-/* The model with what is set.  --precision is a key of every training stage, so that the run's files
- * remember it; what is set by its path comes after it. */
-static struct vq_model *
-load_model(struct running *s, const char *path)
-{
-	const struct vq_run_options *o = s->o;
-	struct vq_model *m = vq_model_load(path, o->set, o->nset, s->d);
-
-	if (m == NULL || o->precision == NULL)
-		return m;
-	int n = vq_model_stages(m), set = 0;
-	struct vq_override *all = vq_alloc_array((size_t)(n + o->nset) + 1, sizeof(*all));
-	for (int i = 0; i < n; i++)
-		if (vq_stage_kind(m, i, s->d) == VQ_STAGE_TRAIN)
-			all[set++].text = vq_arena_printf(&s->vars.arena, "stages.%s.precision=%s",
-			    vq_model_stage_name(m, i), o->precision);
-	for (int i = 0; i < o->nset; i++)
-		all[set++] = o->set[i];
-	vq_model_free(m);
-	m = vq_diags_status(s->d) == VQ_OK ? vq_model_load(path, all, set, s->d) : NULL;
-	free(all);
-	return m;
-}
-
-/* Whether the run was made from the file that was given with --resume. */
-static int
-check_same_file(const struct running *s)
-{
-	char *config = vq_run_config_of(vq_run_dir(s->run)), *was = config ? realpath(config, NULL) : NULL;
-	char *is = realpath(s->o->file, NULL);
-	bool same = is && was && strcmp(is, was) == 0;
-
-	if (!same && (is == NULL || was))
-		vq_help(vq_error(s->d, VQ_USAGE, NULL, "%s is a run of %s, not of %s", vq_run_dir(s->run), was ? was : "another file",
-		    s->o->file), "vqgraph run --resume %s goes on with it", vq_run_dir(s->run));
-	free(config);
-	free(was);
-	free(is);
-	return same || (is && !was) ? 0 : -1;
-}
-
-/* A run is resumed with its own resolved configuration; overrides given now still
- * apply (more epochs, another batch of logging). */
-static int
-open_resumed(struct running *s)
-{
-	const struct vq_run_options *o = s->o;
-
-	s->run = vq_run_open(o->out ? o->out : "runs", o->resume_from, s->d);
-	if (s->run == NULL)
-		return -1;
-	char *path = vq_run_path(s->run, "resolved.yaml");
-	s->model = load_model(s, path);
-	free(path);
-	char *config = vq_run_config_of(vq_run_dir(s->run));
-	if (s->model && config)
-		vq_model_set_place(s->model, config);
-	free(config);
-	return s->model && (o->file == NULL || check_same_file(s) == 0) ? 0 : -1;
-}
-
-/* The data of the stage that comes first is read while everything else is made. */
-static void
-start_reading(struct running *s)
-{
-	int i = s->first;
-
-	while (s->o->stage && i < vq_model_stages(s->model) && strcmp(vq_model_stage_name(s->model, i), s->o->stage) != 0)
-		i++;
-	if (i >= vq_model_stages(s->model) || s->stage[i].kind != VQ_STAGE_TRAIN || s->stage[i].train.data.stage)
-		return;
-	const struct vq_data_spec *val = vq_train_val(&s->stage[i].train);
-	s->reading = i;
-	s->data = vq_dataset_open_begin(&s->stage[i].train.data);
-	s->val = val ? vq_dataset_open_begin(val) : NULL;
-}
-
 /* No stage has taken what is being read: it is waited for and dropped. */
 static void
-stop_reading(struct running *s)
+stop_reading(struct vq_running *s)
 {
 	struct vq_diags unheard = { 0 };
 
@@ -488,128 +185,16 @@ stop_reading(struct running *s)
 	vq_diags_free(&unheard);
 }
 
-static uint64_t
-choose_seed(const struct running *s)
-{
-	if (s->o->has_seed)
-		return s->o->seed;
-	for (int i = 0; i < vq_model_stages(s->model); i++)
-		if (s->stage[i].kind == VQ_STAGE_TRAIN)
-			return (uint64_t)s->stage[i].train.seed;
-	return 1;
-}
-
-/* The weights of --init-from that the model has, too; needed: all of the model. */
-static int
-start_from(struct running *s, struct vq_vars *needed)
-{
-	const char *path = s->o->init_from;
-	int n = needed->count;
-
-	if (vq_checkpoint_load(path, needed, VQ_LOAD_PARAMS, NULL, s->d) < 0)
-		return -1;
-	for (int i = 0; i < n; i++) {
-		const struct vq_var *x = &needed->var[i];
-		struct vq_var *v = vq_vars_find(&s->vars, x->name);
-		s->weights += vq_is_weight(x->name);
-		if (!x->loaded)
-			continue;
-		if (v == NULL)
-			v = vq_vars_add(&s->vars, x->name, x->kind, &x->type);
-		memcpy(v->data, x->data, vq_type_bytes(&x->type));
-		v->loaded = true;
-		s->taken++;
-	}
-	if (s->taken > 0)
-		return 0;
-	struct vq_diag *e = vq_error(s->d, VQ_CHECKPOINT, NULL, "%s has none of the model's %d weights", path, s->weights);
-	if (needed->count > n)
-		vq_note(e, NULL, "it has %s, for example, and the model %s", needed->var[n].name, n ? needed->var[0].name : "none");
-	return -1;
-}
-
-/* A new run's weights: those of the runs it builds on, and those it is to start from.
- * *stop: there is no time left for this one. */
-static int
-load_weights(struct running *s, bool *stop)
-{
-	struct vq_vars needed = { 0 };
-	int code = 0;
-
-	if (vq_model_bases(s->model) == 0 && s->o->nbase == 0 && s->o->init_from == NULL)
-		return 0;
-	/* Graphs are judged before hours go into what they build on. */
-	if (bind_stages(s->model, s->stage, &needed, s->seed, s->d) < 0)
-		code = (int)vq_diags_status(s->d);
-	if (code == 0)
-		code = vq_run_bases(s->o, s->model, &needed, &s->vars, s->started, stop, s->d);
-	if (code == 0 && !*stop && s->o->init_from && start_from(s, &needed) < 0)
-		code = (int)vq_diags_status(s->d);
-	vq_vars_free(&needed);
-	return code;
-}
-
-/* A run that was killed before it saved anything begins again, with the seed it had. */
-static int
-begin_again(struct running *s)
-{
-	char *seed = vq_run_env_of(vq_run_dir(s->run), "seed");
-
-	s->seed = seed ? strtoull(seed, NULL, 10) : choose_seed(s);
-	free(seed);
-	return rewind_to(s, 0, 0);
-}
-
-/* Returns an exit code. */
-static int
-prepare(struct running *s, bool *stop)
-{
-	const struct vq_run_options *o = s->o;
-	int code;
-
-	if (o->resume) {
-		if (open_resumed(s) < 0)
-			return (int)vq_diags_status(s->d);
-	} else if ((s->model = load_model(s, o->file)) == NULL) {
-		return (int)vq_diags_status(s->d);
-	}
-	int n = vq_model_stages(s->model);
-	if (n == 0)
-		vq_error(s->d, VQ_CONFIG, NULL, "%s has no stages: there is nothing to run", vq_model_path(s->model));
-	s->stage = vq_alloc_array((size_t)n + 1, sizeof(*s->stage));
-	if (n == 0 || (o->stage && vq_stage_find(s->model, o->stage, s->d) == VQ_NONE) ||
-	    read_stages(s->model, s->stage, s->d) < 0 || check_data(s->model, s->stage, s->d) < 0)
-		return (int)vq_diags_status(s->d);
-	s->seed = choose_seed(s);
-	if (o->resume && (vq_run_saved(s->run) ? load_run(s) : begin_again(s)) < 0)
-		return (int)vq_diags_status(s->d);
-	if (o->resume && o->has_seed && o->seed != s->seed) {
-		vq_error(s->d, VQ_USAGE, NULL, "%s has the seed %llu: a run goes on with its own", vq_run_dir(s->run),
-		    (unsigned long long)s->seed);
-		return VQ_USAGE;
-	}
-	if (!s->resumed && ((code = load_weights(s, stop)) != 0 || *stop))
-		return code;
-	start_reading(s);
-	if (bind_stages(s->model, s->stage, &s->vars, s->seed, s->d) < 0)
-		return (int)vq_diags_status(s->d);
-	if (!o->resume)
-		s->run = create_run(o, s->model, bytes_of_vars(&s->vars), s->seed, s->d);
-	if (s->run == NULL || (o->resume && vq_run_state(s->run, "running", s->d) < 0) || tell_precision(s) < 0)
-		return (int)vq_diags_status(s->d);
-	return 0;
-}
-
 int
 vq_run_file(const struct vq_run_options *o, struct vq_diags *d)
 {
-	struct running s = { .o = o, .d = d, .reading = VQ_NONE, .started = vq_now() };
+	struct vq_running s = { .o = o, .d = d, .reading = VQ_NONE, .started = vq_now() };
 	bool stop = false;
 	int code;
 
 	vq_threads_set(o->threads);
 	catch_signals();
-	code = prepare(&s, &stop);
+	code = vq_run_prepare(&s, &stop);
 	if (code == 0 && !stop) {
 		vq_run_progress_mode(s.run, o->progress, o->color, o->quiet);
 		vq_run_say(s.run, "run %s, seed %llu, threads: %d (%s), kernels for %s", vq_run_dir(s.run),
