@@ -91,9 +91,8 @@ vq_stage_save(const struct vq_stage_run *r, const struct vq_position *at, const 
 	return error;
 }
 
-/* The stage itself, and what makes the data that it reads. */
-static bool
-is_asked_for(const struct vq_running *s, int i)
+bool
+vq_run_wants(const struct vq_running *s, int i)
 {
 	const char *name = vq_model_stage_name(s->model, i), *wanted = s->o->stage;
 
@@ -153,7 +152,7 @@ run_stages(struct vq_running *s)
 	    .stage = vq_model_stage_name(s->model, 0) }, "last.safetensors", s->d) < 0)
 		return (int)vq_diags_status(s->d);
 	for (int i = 0; i < n && code == 0; i++) {
-		if (!is_asked_for(s, i) || (i < s->first && s->stage[i].kind != VQ_STAGE_ENCODE)) {
+		if (!vq_run_wants(s, i) || (i < s->first && s->stage[i].kind != VQ_STAGE_ENCODE)) {
 			cut |= i >= s->first;
 			continue;
 		}

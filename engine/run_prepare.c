@@ -78,6 +78,20 @@ bind_graph(struct vq_graph *g, struct vq_vars *vars, uint64_t seed, struct vq_di
 	return error ? -1 : 0;
 }
 
+static int
+bind_stage(const struct vq_model *m, const struct vq_planned *stage, int i, struct vq_vars *vars, uint64_t seed,
+    struct vq_diags *d)
+{
+	const struct vq_train *t = &stage[i].train;
+	bool trains = stage[i].kind == VQ_STAGE_TRAIN;
+
+	if (stage[i].kind == VQ_STAGE_SAMPLE)
+		return bind_sample(m, i, vars, seed, d);
+	if (trains && bind_graph(vq_train_graph(m, t, t->data.batch, vq_active_all(t), true, d), vars, seed, d) < 0)
+		return -1;
+	return !trains || vq_train_val(t) ? bind_graph(vq_eval_graph(m, t, t->data.batch, d), vars, seed, d) : 0;
+}
+
 /* Makes the variables of every stage, so that the size is known before the first step and
  * each stage's graph has been judged. */
 static int
@@ -86,18 +100,45 @@ bind_stages(const struct vq_model *m, const struct vq_planned *stage, struct vq_
 {
 	int error = 0;
 
-	for (int i = 0; i < vq_model_stages(m) && error == 0; i++) {
-		const struct vq_train *t = &stage[i].train;
-		bool trains = stage[i].kind == VQ_STAGE_TRAIN;
-		if (trains)
-			error = bind_graph(vq_train_graph(m, t, t->data.batch, vq_active_all(t), true, d), vars,
-			    seed, d);
-		if (stage[i].kind == VQ_STAGE_SAMPLE)
-			error = bind_sample(m, i, vars, seed, d);
-		else if (error == 0 && (!trains || vq_train_val(t)))
-			error = bind_graph(vq_eval_graph(m, t, t->data.batch, d), vars, seed, d);
-	}
+	for (int i = 0; i < vq_model_stages(m) && error == 0; i++)
+		error = bind_stage(m, stage, i, vars, seed, d);
 	return error;
+}
+
+/* A weight of stage i that stage k would train and nothing has, or NULL. */
+static const char *
+untrained(struct vq_running *s, int i, int k)
+{
+	struct vq_vars reads = { 0 }, trains = { 0 };
+	const char *name = NULL;
+
+	if (bind_stage(s->model, s->stage, i, &reads, s->seed, s->d) == 0 &&
+	    bind_stage(s->model, s->stage, k, &trains, s->seed, s->d) == 0)
+		for (int n = 0; n < reads.count && name == NULL; n++) {
+			const struct vq_var *v = vq_vars_find(&s->vars, reads.var[n].name);
+			if (vq_is_weight(reads.var[n].name) && vq_vars_find(&trains, reads.var[n].name) && !(v && v->loaded))
+				name = vq_arena_printf(&s->vars.arena, "%s", reads.var[n].name);
+		}
+	vq_vars_free(&reads);
+	vq_vars_free(&trains);
+	return name;
+}
+
+/* --stage of a new run leaves out the stages before: what those train must have come from elsewhere. */
+static int
+check_trained(struct vq_running *s)
+{
+	for (int i = 0; s->o->stage && i < vq_model_stages(s->model); i++)
+		for (int k = 0; k < i && s->stage[i].kind != VQ_STAGE_TRAIN && vq_run_wants(s, i); k++) {
+			const char *name = s->stage[k].kind == VQ_STAGE_TRAIN && !vq_run_wants(s, k) ? untrained(s, i, k) : NULL;
+			if (name == NULL)
+				continue;
+			vq_help(vq_error(s->d, VQ_USAGE, NULL, "--stage %s: stage %s reads %s, which stage %s trains, and this new run has not",
+			    s->o->stage, vq_model_stage_name(s->model, i), name, vq_model_stage_name(s->model, k)),
+			    "--resume RUN does the stage in a run that is trained; without --stage all are done");
+			return -1;
+		}
+	return vq_diags_status(s->d) == VQ_OK ? 0 : -1;
 }
 
 /* Missing data is told before anything is written. */
@@ -390,6 +431,8 @@ vq_run_prepare(struct vq_running *s, bool *stop)
 	}
 	if (!s->resumed && ((code = load_weights(s, stop)) != 0 || *stop))
 		return code;
+	if (!s->resumed && check_trained(s) < 0)
+		return (int)vq_diags_status(s->d);
 	start_reading(s);
 	if (bind_stages(s->model, s->stage, &s->vars, s->seed, s->d) < 0)
 		return (int)vq_diags_status(s->d);

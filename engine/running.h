@@ -30,6 +30,9 @@ struct vq_running {
 	struct vq_opening *data, *val;	/* it and what the stage evaluates on */
 };
 
+/* Whether the run does stage i: all, or with --stage that one and what makes the data that it reads. */
+bool vq_run_wants(const struct vq_running *s, int i);
+
 /*
  * Everything before the first stage: reads the model or what a run is resumed from, judges all its stages and
  * their data, finds or makes the runs it builds on, makes the variables and the run's folder.  Returns an exit

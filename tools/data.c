@@ -231,16 +231,45 @@ verified_split(const struct vq_dataset *set, struct vq_text *text, struct vq_dia
 	return o;
 }
 
+/* The keys of `data` that tell how files are read. */
+static const char *const reading[] = { "size", "resize", "interpolation", "channels", "labels", "bad" };
+
+/* "size=64": -1 after an error. */
+static int
+take_key(struct vq_cli *c, char *text, struct vq_data_spec *spec)
+{
+	size_t n = strcspn(text, "=");
+	bool known = false;
+	char why[VQ_WHY];
+
+	for (size_t i = 0; i < VQ_COUNT(reading); i++)
+		known |= strlen(reading[i]) == n && strncmp(reading[i], text, n) == 0;
+	if (!known || text[n] != '=') {
+		struct vq_diag *e = vq_usage_error(c, "data verify does not take '%s'", text);
+		vq_help(e, "after the name come keys of `data` that tell how it is read, as size=64: size, resize, "
+		    "interpolation, channels, labels, bad");
+		return -1;
+	}
+	text[n] = '\0';
+	int error = vq_param_set(vq_param_find(vq_data_params, text), spec, text + n + 1, why);
+	if (error < 0)
+		vq_usage_error(c, "%s %s", text, why);
+	return error;
+}
+
 /* Reads all splits entirely; errors are gathered, so that all that is wrong comes out. */
 static int
 verify(struct vq_cli *c)
 {
 	struct vq_text text = { 0 };
-	json_t *all = json_array();
 	struct vq_data_spec spec = { 0 };
 
 	vq_params_default(vq_data_params, &spec);
 	spec.source = c->arg[1];
+	for (int i = 2; i < c->args; i++)
+		if (take_key(c, c->arg[i], &spec) < 0)
+			return VQ_USAGE;
+	json_t *all = json_array();
 	for (const char *const *split = vq_data_splits(&spec, &c->arena); *split != NULL; split++) {
 		struct vq_dataset *set;
 
@@ -281,7 +310,7 @@ run(struct vq_cli *c, void *options)
 		vq_tool_near(vq_usage_error(c, "data does not know '%s'", what), what, verbs, (int)VQ_COUNT(verbs));
 		return VQ_USAGE;
 	}
-	if (named && c->args != 2) {
+	if (named && (c->args < 2 || (c->args > 2 && strcmp(what, "verify") != 0))) {
 		vq_help(vq_usage_error(c, "data %s wants the name of a source", what),
 		    "vqgraph data list shows them");
 		return VQ_USAGE;
@@ -316,6 +345,7 @@ static const char *const examples[] = {
 	"vqgraph data fetch mnist", "downloads, checks SHA-256, and puts it where runs find it",
 	"vqgraph data fetch mnist --to data", "the same into data/mnist",
 	"vqgraph data verify mnist", "reads all of it, and compares it with the original",
+	"vqgraph data verify ./photos size=64", "pictures of many sizes, scaled to 64 x 64",
 	NULL
 };
 static const char *const also[] = { "dataset", "datasets", "download", "fetch", NULL };
@@ -323,14 +353,14 @@ static const char *const also[] = { "dataset", "datasets", "download", "fetch", 
 extern const struct vq_command vq_command_data;
 const struct vq_command vq_command_data = {
 	.name = "data",
-	.args = "[list | fetch NAME | verify NAME]",
+	.args = "[list | fetch NAME | verify NAME [KEY=VALUE ...]]",
 	.doc = "lists, downloads and verifies datasets",
 	.about = "A source is looked for in the folders of VQGRAPH_DATA, in data/, in the user's data folder "
 	    "($XDG_DATA_HOME/vqgraph or ~/.local/share/vqgraph), then in the system's places. A download that "
 	    "stopped goes on where it was; a file gets its name only when its SHA-256 is right. For verify, NAME may "
-	    "be the path of a folder or file.",
+	    "be the path of a folder or file, and size=64, channels=1 and their like say how it is read.",
 	.examples = examples,
-	.max_args = 2,
+	.max_args = 2 + (int)VQ_COUNT(reading),
 	.uses = VQ_C_JSON,
 	.opts = opts,
 	.size = sizeof(struct options),

@@ -69,6 +69,26 @@ mkdir data
 (cd photos && tar -czf ../data/set.tar.gz .)
 run 0 data verify data/set.tar.gz
 out "16 samples, image f32[13, 18, 3], 2 classes"
+# Its check sum, the last 8 bytes but 4, is looked at.
+n=$(wc -c <data/set.tar.gz)
+head -c $((n - 8)) data/set.tar.gz >data/bad.tar.gz
+printf '\001\002\003\004' >>data/bad.tar.gz
+tail -c 4 data/set.tar.gz >>data/bad.tar.gz
+run 4 data verify data/bad.tar.gz
+err "data/bad.tar.gz: damaged or no archive"
+err "incorrect data check"
+head -c $((n - 4)) data/set.tar.gz >data/bad.tar.gz
+run 4 data verify data/bad.tar.gz
+err "data/bad.tar.gz: damaged or no archive"
+rm data/bad.tar.gz
+# How it is read can be said.
+run 0 data verify data/set.tar.gz size=8 channels=1
+out "16 samples, image f32[8, 8, 1], 2 classes"
+run 2 data verify data/set.tar.gz size=big
+err "size must be"
+run 2 data verify data/set.tar.gz batch=3
+err "data verify does not take 'batch=3'"
+run 2 data fetch mnist size=8
 (cd photos && tar -cf ../data/cifar10.tar .)
 run 0 data list
 out "data/cifar10.tar: found"

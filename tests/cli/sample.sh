@@ -98,6 +98,13 @@ stages:
 END
 
 run 0 run prior.yaml --name a -q -t 2
+# Alone in a new run, a stage has nothing to work with but in the run that trained it.
+run 2 run prior.yaml --name alone --stage samples
+err "stage samples reads vq.book, which stage vqvae trains, and this new run has not"
+run 2 run prior.yaml --name alone --stage prior
+err "stage codes reads enc."
+[ ! -e runs/alone ] || fail "a run was left"
+run 0 run prior.yaml --name alone --stage samples --init-from runs/a/checkpoints/last.safetensors -q
 quiet
 for file in samples.png samples.npy samples.label.npy prior-samples-epoch-001.png prior-samples-epoch-002.png; do
 	expect "the run leaves $file" [ -s "runs/a/samples/$file" ]
