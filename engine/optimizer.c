@@ -149,8 +149,8 @@ const struct vq_schedule vq_schedules[] = {
 
 /* --- building ------------------------------------------------------------ */
 
-static bool
-is_trained(const struct vq_update *u, const char *param)
+bool
+vq_update_trains(const struct vq_update *u, const char *param)
 {
 	if (u->trains == 0)
 		return true;
@@ -188,7 +188,7 @@ trained_params(const struct vq_graph *g, const struct vq_update *u, vq_id loss, 
 
 	*n = 0;
 	for (vq_id v = 0; v < g->values; v++)
-		if (g->value[v].kind == VQ_PARAM && needed[v] && is_trained(u, g->value[v].name))
+		if (g->value[v].kind == VQ_PARAM && needed[v] && vq_update_trains(u, g->value[v].name))
 			list[(*n)++] = v;
 	free(needed);
 	return list;
@@ -336,7 +336,7 @@ check_trained(struct vq_graph *g, const struct vq_update *u)
 			char module[64];
 			if (g->value[v].kind != VQ_PARAM)
 				continue;
-			found = is_trained(&one, g->value[v].name);
+			found = vq_update_trains(&one, g->value[v].name);
 			snprintf(module, sizeof(module), "%.*s", (int)strcspn(g->value[v].name, "."), g->value[v].name);
 			vq_suggest_try(&near, vq_arena_strdup(&g->arena, module));
 		}

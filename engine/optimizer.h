@@ -76,6 +76,8 @@ struct vq_update {
 	struct vq_range at;		/* where it stands */
 };
 
+/* Whether the update is to train this parameter. */
+bool vq_update_trains(const struct vq_update *u, const char *param);
 /*
  * Appends gradient and update nodes of update number k to an expanded training
  * graph: inputs "lr.<k>" and "count.<k>" (updates made so far, from 1; scalars,

@@ -105,22 +105,34 @@ bind_stages(const struct vq_model *m, const struct vq_planned *stage, struct vq_
 	return error;
 }
 
-/* A weight of stage i that stage k would train and nothing has, or NULL. */
+static bool
+stage_trains(const struct vq_planned *p, const char *param)
+{
+	bool yes = false;
+
+	for (int k = 0; p->kind == VQ_STAGE_TRAIN && k < p->train.updates; k++)
+		yes |= vq_update_trains(&p->train.update[k], param);
+	return yes;
+}
+
+/* A weight that stage i reads without training it, that stage k would train, and that nothing has; or NULL. */
 static const char *
 untrained(struct vq_running *s, int i, int k)
 {
-	struct vq_vars reads = { 0 }, trains = { 0 };
+	struct vq_vars reads = { 0 }, there = { 0 };
 	const char *name = NULL;
 
 	if (bind_stage(s->model, s->stage, i, &reads, s->seed, s->d) == 0 &&
-	    bind_stage(s->model, s->stage, k, &trains, s->seed, s->d) == 0)
+	    bind_stage(s->model, s->stage, k, &there, s->seed, s->d) == 0)
 		for (int n = 0; n < reads.count && name == NULL; n++) {
-			const struct vq_var *v = vq_vars_find(&s->vars, reads.var[n].name);
-			if (vq_is_weight(reads.var[n].name) && vq_vars_find(&trains, reads.var[n].name) && !(v && v->loaded))
-				name = vq_arena_printf(&s->vars.arena, "%s", reads.var[n].name);
+			const char *w = reads.var[n].name;
+			const struct vq_var *v = vq_vars_find(&s->vars, w);
+			if (vq_is_weight(w) && vq_vars_find(&there, w) && stage_trains(&s->stage[k], w) &&
+			    !stage_trains(&s->stage[i], w) && !(v && v->loaded))
+				name = vq_arena_printf(&s->vars.arena, "%s", w);
 		}
 	vq_vars_free(&reads);
-	vq_vars_free(&trains);
+	vq_vars_free(&there);
 	return name;
 }
 
@@ -129,8 +141,8 @@ static int
 check_trained(struct vq_running *s)
 {
 	for (int i = 0; s->o->stage && i < vq_model_stages(s->model); i++)
-		for (int k = 0; k < i && s->stage[i].kind != VQ_STAGE_TRAIN && vq_run_wants(s, i); k++) {
-			const char *name = s->stage[k].kind == VQ_STAGE_TRAIN && !vq_run_wants(s, k) ? untrained(s, i, k) : NULL;
+		for (int k = 0; k < i && vq_run_wants(s, i); k++) {
+			const char *name = vq_run_wants(s, k) ? NULL : untrained(s, i, k);
 			if (name == NULL)
 				continue;
 			vq_help(vq_error(s->d, VQ_USAGE, NULL, "--stage %s: stage %s reads %s, which stage %s trains, and this new run has not",

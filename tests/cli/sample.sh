@@ -102,7 +102,7 @@ run 0 run prior.yaml --name a -q -t 2
 run 2 run prior.yaml --name alone --stage samples
 err "stage samples reads vq.book, which stage vqvae trains, and this new run has not"
 run 2 run prior.yaml --name alone --stage prior
-err "stage codes reads enc."
+err "stage prior reads enc."
 [ ! -e runs/alone ] || fail "a run was left"
 run 0 run prior.yaml --name alone --stage samples --init-from runs/a/checkpoints/last.safetensors -q
 quiet
