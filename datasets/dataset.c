@@ -4,10 +4,12 @@
 #include "datasets/dataset.h"
 
 #include <errno.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "datasets/kept.h"
@@ -484,8 +486,9 @@ struct vq_opening {
 	struct vq_arena arena;
 	struct vq_diags diags;
 	struct vq_dataset *set;
+	struct vq_reading reading;
 	pthread_t thread;
-	bool threaded;
+	bool threaded, joined;
 };
 
 static void *
@@ -507,8 +510,26 @@ vq_dataset_open_begin(const struct vq_data_spec *spec)
 	for (size_t i = 0; i < VQ_COUNT(text); i++)
 		if (*text[i] != NULL)
 			*text[i] = vq_arena_strdup(&o->arena, *text[i]);
+	o->spec.reading = &o->reading;
 	o->threaded = pthread_create(&o->thread, NULL, open_ahead, o) == 0;
 	return o;
+}
+
+bool
+vq_dataset_open_wait(struct vq_opening *o, double seconds, struct vq_reading *so_far)
+{
+	struct timespec until;
+
+	if (!o->threaded || o->joined)
+		return true;
+	clock_gettime(CLOCK_REALTIME, &until);
+	double end = (double)until.tv_sec + 1e-9 * (double)until.tv_nsec + seconds;
+	until.tv_sec = (time_t)end;
+	until.tv_nsec = (long)(1e9 * (end - floor(end)));
+	o->joined = pthread_timedjoin_np(o->thread, NULL, &until) == 0;
+	so_far->done = __atomic_load_n(&o->reading.done, __ATOMIC_RELAXED);
+	so_far->total = __atomic_load_n(&o->reading.total, __ATOMIC_RELAXED);
+	return o->joined;
 }
 
 struct vq_dataset *
@@ -517,7 +538,8 @@ vq_dataset_open_end(struct vq_opening *o, struct vq_diags *d)
 	struct vq_dataset *set;
 
 	if (o->threaded) {
-		pthread_join(o->thread, NULL);
+		if (!o->joined)
+			pthread_join(o->thread, NULL);
 		set = o->set;
 		vq_diags_move(d, &o->diags);
 	} else {

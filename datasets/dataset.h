@@ -43,6 +43,11 @@ struct vq_dataset {
 
 enum vq_bad { VQ_BAD_FAIL, VQ_BAD_SKIP };
 
+/* How far reading has come: pictures; total 0: not known yet, or nothing that takes long. */
+struct vq_reading {
+	int64_t done, total;
+};
+
 /* What a `data:` map of a stage says. */
 struct vq_data_spec {
 	const char *source;		/* "mnist", "digits", or a path relative to the YAML file */
@@ -65,6 +70,7 @@ struct vq_data_spec {
 					 * known; or NULL */
 	const char *base;		/* a folder, or a file in it, that relative paths start from; or NULL */
 	const struct vq_range *at;	/* where the source is named, for errors; may be NULL */
+	struct vq_reading *reading;	/* kept up to date while pictures are decoded; or NULL */
 };
 /* source, split, batch, shuffle, limit, skip; who reads a `data:` map sets the rest. */
 extern const struct vq_param vq_data_params[];
@@ -130,6 +136,8 @@ struct vq_dataset *vq_dataset_open(const struct vq_data_spec *spec, struct vq_di
  * begin needs its end, which waits.
  */
 struct vq_opening *vq_dataset_open_begin(const struct vq_data_spec *spec);
+/* Waits so many seconds at most; false: it is not done, and *so_far says how far it has come. */
+bool vq_dataset_open_wait(struct vq_opening *o, double seconds, struct vq_reading *so_far);
 struct vq_dataset *vq_dataset_open_end(struct vq_opening *o, struct vq_diags *d);
 void vq_dataset_close(struct vq_dataset *d);
 int vq_dataset_field(const struct vq_dataset *d, const char *name);	/* -1 when absent */

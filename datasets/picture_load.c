@@ -219,6 +219,8 @@ decode_some(struct work *k, struct vq_picture_reader *r)
 		if (why[0] != '\0' || vq_picture_decode(decoder, bytes, size, &p, why) < 0 || !fits(k, &p, why) ||
 		    !place(k, resizer, &p, i, why))
 			k->bad[i] = vq_strdup(why);
+		if (k->spec->reading != NULL)
+			__atomic_add_fetch(&k->spec->reading->done, 1, __ATOMIC_RELAXED);
 	}
 	free(bytes);
 	vq_decoder_free(decoder);
@@ -230,6 +232,8 @@ decode(struct work *k)
 {
 	struct vq_picture_reader *r = vq_picture_reader_new(k->list, k->first, k->n, k->diags);
 
+	if (k->spec->reading != NULL)
+		__atomic_store_n(&k->spec->reading->total, k->n, __ATOMIC_RELAXED);
 #pragma omp parallel num_threads(vq_threads())
 	decode_some(k, r);
 	return vq_picture_reader_end(r);

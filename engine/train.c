@@ -80,6 +80,20 @@ vq_train_val(const struct vq_train *t)
 	return vq_train_shows_values(t) ? &t->data : NULL;
 }
 
+/* What is read for the first time may be many pictures: how far it has come is said. */
+static struct vq_dataset *
+wait_for_data(struct vq_trainer *s, struct vq_opening *o, const struct vq_data_spec *spec)
+{
+	enum { SECONDS = 5 };
+	struct vq_reading now;
+
+	while (!vq_dataset_open_wait(o, SECONDS, &now))
+		if (now.total > 0)
+			vq_run_say(s->r->run, "stage %s: %lld of %lld pictures of %s (%s) are decoded", s->t->name,
+			    (long long)now.done, (long long)now.total, spec->source, spec->split);
+	return vq_dataset_open_end(o, s->d);
+}
+
 /* The step is compiled while threads read both sets. */
 static struct vq_plan *
 open_data(struct vq_trainer *s)
@@ -94,9 +108,9 @@ open_data(struct vq_trainer *s)
 		vq_trainer_set_starts(s);
 		p = plan_now(s);
 	}
-	s->data = vq_dataset_open_end(train, s->d);
+	s->data = wait_for_data(s, train, &s->t->data);
 	if (test)
-		s->val = vq_dataset_open_end(test, s->d);
+		s->val = wait_for_data(s, test, val);
 	if ((p == NULL && !later) || s->data == NULL || (test && s->val == NULL) || open_loader(s) < 0)
 		return NULL;
 	if (later && (p = plan_now(s)) == NULL)

@@ -242,6 +242,33 @@ START_TEST(first_samples_are_of_all_classes)
 }
 END_TEST
 
+/* Whoever waits hears how far it has come, and in the end of every picture. */
+START_TEST(reading_is_told)
+{
+	struct vq_data_spec s = spec_of("./set");
+	struct vq_diags diags = { 0 };
+	struct vq_reading now = { -1, -1 };
+	char name[64];
+	int64_t last = 0;
+
+	for (int i = 0; i < 40; i++) {
+		snprintf(name, sizeof(name), "set/train/%c/%03d.png", 'a' + i % 2, i);
+		put_grey(name, i);
+	}
+	struct vq_opening *o = vq_dataset_open_begin(&s);
+	while (!vq_dataset_open_wait(o, 0.001, &now)) {
+		ck_assert_int_ge(now.done, last);
+		last = now.done;
+	}
+	ck_assert_int_eq(now.done, 40);
+	ck_assert_int_eq(now.total, 40);
+	ck_assert(vq_dataset_open_wait(o, 0, &now));
+	struct vq_dataset *d = vq_dataset_open_end(o, &diags);
+	ck_assert_ptr_nonnull(d);
+	vq_dataset_close(d);
+}
+END_TEST
+
 START_TEST(same_on_any_threads)
 {
 	struct vq_data_spec s = spec_of("./set");
@@ -572,6 +599,7 @@ main(void)
 	tcase_add_test(t, folder_order);
 	tcase_add_test(t, hash_of_what_was_read);
 	tcase_add_test(t, first_samples_are_of_all_classes);
+	tcase_add_test(t, reading_is_told);
 	tcase_add_test(t, same_on_any_threads);
 	tcase_add_test(t, bad_pictures);
 	tcase_add_test(t, ten_bad_ones_are_named);
