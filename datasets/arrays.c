@@ -10,11 +10,15 @@
 #include <string.h>
 
 #include "datasets/images.h"
+#include "engine/rng.h"
 
 struct fields {
 	char *name[VQ_MAX_FIELDS];
 	void *data[VQ_MAX_FIELDS];	/* [n, ...] of the field's type, the whole split */
 	int64_t first;
+	int grid;			/* the field of which a window is delivered, -1: none */
+	int64_t h, w, high, wide;	/* of its samples, and of the window */
+	size_t cell;			/* bytes */
 };
 
 static int
@@ -196,6 +200,45 @@ open_pictures(struct vq_dataset *d, const struct vq_data_spec *spec, struct vq_a
 	return vq_images_open(d, spec, &raw, diags);
 }
 
+/* A window of the one field that is a grid, [n, h, w, ...]: its type becomes the window's. */
+static int
+open_window(struct vq_dataset *d, const struct vq_data_spec *spec, struct vq_diags *diags)
+{
+	struct fields *own = d->own;
+	const struct vq_ints *size = &spec->window;
+	int grids = 0;
+
+	own->grid = -1;
+	if (size->count == 0)
+		return 0;
+	for (int i = 0; i < d->fields; i++)
+		if (d->field[i].type.shape.rank >= 2 && strcmp(d->field[i].name, "label") != 0) {
+			own->grid = i;
+			grids++;
+		}
+	if (grids != 1) {
+		vq_error(diags, VQ_CONFIG, spec->at, grids == 0 ? "data: window is of a grid of codes, [n, h, w]; %s holds none" :
+		    "data: window is of one grid of codes; %s holds several, and which parts of them belong together is not known",
+		    d->where);
+		return -1;
+	}
+	struct vq_type *t = &d->field[own->grid].type;
+	own->h = t->shape.dim[0];
+	own->w = t->shape.dim[1];
+	own->high = size->v[0];
+	own->wide = size->v[size->count - 1];
+	if (own->high > own->h || own->wide > own->w) {
+		vq_error(diags, VQ_CONFIG, spec->at, "data: a window of %lld x %lld is larger than the grid of %s of %s, %lld x %lld",
+		    (long long)own->high, (long long)own->wide, d->field[own->grid].name, d->where, (long long)own->h,
+		    (long long)own->w);
+		return -1;
+	}
+	own->cell = vq_type_bytes(t) / (size_t)(own->h * own->w);
+	t->shape.dim[0] = own->high;
+	t->shape.dim[1] = own->wide;
+	return 0;
+}
+
 static int
 open_fields(struct vq_dataset *d, const struct vq_data_spec *spec, struct vq_array *array, int n, int classes,
     struct vq_diags *diags)
@@ -229,7 +272,7 @@ open_fields(struct vq_dataset *d, const struct vq_data_spec *spec, struct vq_arr
 		array[i].field = NULL;
 	}
 	d->fields = n;
-	return 0;
+	return open_window(d, spec, diags);
 }
 
 static int
@@ -278,19 +321,47 @@ has_pictures(const struct vq_dataset *d)
 	return d->fields > 0 && strcmp(d->field[0].name, "image") == 0;
 }
 
-void
-vq_arrays_gather(const struct vq_dataset *d, int f, const uint32_t *index, int64_t n, void *out)
+/* The window of a sample: where the pass says, or in the middle. */
+static void
+copy_window(const struct fields *own, uint32_t sample, const struct vq_pass *pass, char *out)
+{
+	struct vq_rng_key key = { .purpose = vq_hash_str("augment") };
+	uint64_t down = (uint64_t)(own->h - own->high), right = (uint64_t)(own->w - own->wide);
+	size_t line = (size_t)own->wide * own->cell;
+
+	if (pass) {
+		key.seed = pass->seed;
+		key.step = pass->epoch;
+	}
+	uint64_t dy = pass ? vq_rng_below(&key, 2 * (uint64_t)sample, down + 1) : down / 2;
+	uint64_t dx = pass ? vq_rng_below(&key, 2 * (uint64_t)sample + 1, right + 1) : right / 2;
+	const char *from = (const char *)own->data[own->grid] +
+	    ((size_t)(own->first + sample) * (size_t)own->h * (size_t)own->w + dy * (size_t)own->w + dx) * own->cell;
+	for (int64_t y = 0; y < own->high; y++)
+		memcpy(out + (size_t)y * line, from + (size_t)(y * own->w) * own->cell, line);
+}
+
+static void
+gather_fields(const struct vq_dataset *d, int f, const uint32_t *index, int64_t n, const struct vq_pass *pass, void *out)
 {
 	const struct fields *own = d->own;
 	size_t size = vq_type_bytes(&d->field[f].type);
 
-	if (has_pictures(d)) {
-		vq_images_gather(d, f, index, n, out);
-		return;
-	}
 	for (int64_t i = 0; i < n; i++)
-		memcpy((char *)out + (size_t)i * size,
-		    (const char *)own->data[f] + (size_t)(own->first + index[i]) * size, size);
+		if (f == own->grid)
+			copy_window(own, index[i], pass, (char *)out + (size_t)i * size);
+		else
+			memcpy((char *)out + (size_t)i * size,
+			    (const char *)own->data[f] + (size_t)(own->first + index[i]) * size, size);
+}
+
+void
+vq_arrays_gather(const struct vq_dataset *d, int f, const uint32_t *index, int64_t n, void *out)
+{
+	if (has_pictures(d))
+		vq_images_gather(d, f, index, n, out);
+	else
+		gather_fields(d, f, index, n, NULL, out);
 }
 
 void
@@ -300,7 +371,7 @@ vq_arrays_augmented(const struct vq_dataset *d, int f, const uint32_t *index, in
 	if (has_pictures(d))
 		vq_images_augmented(d, f, index, n, pass, out);
 	else
-		vq_arrays_gather(d, f, index, n, out);
+		gather_fields(d, f, index, n, pass, out);
 }
 
 void

@@ -35,6 +35,7 @@ static const char *const also_limit[] = { "count", "max", "samples", "take", "n"
 static const char *const also_skip[] = { "offset", "start", "drop", NULL };
 static const char *const also_resize[] = { "shorter_side", "smallest_max_size", "resize_to", NULL };
 static const char *const also_size[] = { "image_size", "crop_size", "resolution", "shape", NULL };
+static const char *const also_window[] = { "patch", "patch_size", "crop_codes", "block", NULL };
 static const char *const also_interpolation[] = { "filter", "resample", "method", "antialias", NULL };
 static const char *const interpolations[] = { "bilinear", "bicubic", "box", NULL };
 static const char *const also_channels[] = { "mode", "color", "colour", "grayscale", "grey", NULL };
@@ -62,6 +63,8 @@ const struct vq_param vq_data_params[] = {
 	  .doc = "pictures: height and width that the middle part of that aspect is brought to; [] leaves them as they are" },
 	{ FIELD(resize), .kind = VQ_P_INT, .init = "0", .min = 0, .max = 8192, .also = also_resize,
 	  .doc = "pictures: the shorter side is brought to this, and size is a window of that: in the middle, in training at random" },
+	{ FIELD(window), .kind = VQ_P_INTS, .init = "[]", .min = 1, .max = 8192, .max_count = 2, .also = also_window,
+	  .doc = "codes: rows and columns of a window of each sample's grid: in the middle, in training at random; [] takes all" },
 	{ FIELD(interpolation), .kind = VQ_P_ENUM, .init = "bilinear", .choices = interpolations, .also = also_interpolation,
 	  .doc = "pictures: the filter for size; each grows with the scale, so that nothing is aliased" },
 	{ FIELD(channels), .kind = VQ_P_INT, .init = "0", .min = 0, .max = 3, .also = also_channels,

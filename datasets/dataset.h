@@ -59,6 +59,7 @@ struct vq_data_spec {
 	int64_t skip;			/* leave out so many first */
 	int64_t resize;			/* first to this length of the shorter side; size is a window of that; 0: no */
 	struct vq_ints size;		/* height and width that pictures are brought to; count 1: both, 0: as they are */
+	struct vq_ints window;		/* codes: rows and columns of a window of each sample's grid; count 1: both, 0: all */
 	int interpolation;		/* enum vq_interpolation */
 	int64_t channels;		/* 1 grey, 3 colour, 0: as they are */
 	int64_t crop;			/* training: pixels of padding that a random window is cut from */

@@ -245,6 +245,11 @@ static int
 prepare(struct images *m, const struct vq_dataset *d, const struct vq_data_spec *spec, int64_t count,
     struct vq_diags *diags)
 {
+	if (spec->window.count > 0) {
+		vq_help(vq_error(diags, VQ_CONFIG, spec->at, "data: window is of codes, and %s is of pictures", d->name),
+		    "resize and size together are a window of a picture");
+		return -1;
+	}
 	if (fit(m, d, spec, count, diags) < 0)
 		return -1;
 	if (spec->crop >= m->raw.h || spec->crop >= m->raw.w) {

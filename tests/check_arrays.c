@@ -372,6 +372,81 @@ START_TEST(npy_codes)
 }
 END_TEST
 
+/* Codes that tell sample, row, column and map: [4, 5, 6, 2]. */
+static void
+put_grids(const char *path)
+{
+	struct vq_type type = { VQ_I32, { 4, { 4, 5, 6, 2 } } };
+	struct vq_diags diags = { 0 };
+	int32_t x[4 * 5 * 6 * 2];
+
+	for (int i = 0; i < 4 * 5 * 6 * 2; i++)
+		x[i] = i / 60 * 1000 + i / 12 % 5 * 100 + i / 2 % 6 * 10 + i % 2;
+	ck_assert_int_eq(vq_npy_write(path, &(struct vq_view){ x, &type }, &diags), 0);
+}
+
+/* Where in its sample a window [2, 3, 2] begins, 10 * row + column; that it is one. */
+static int
+window_at(const int32_t *x, int sample)
+{
+	int at = x[0] / 10 % 100;
+
+	for (int i = 0; i < 2 * 3 * 2; i++)
+		ck_assert_int_eq(x[i], sample * 1000 + (at / 10 + i / 6) * 100 + (at % 10 + i / 2 % 3) * 10 + i % 2);
+	return at;
+}
+
+START_TEST(windows_of_codes)
+{
+	struct vq_data_spec s = spec_of("./run");
+	const uint32_t index[] = { 3, 0, 2, 1 };
+	int32_t x[4 * 12], again[12];
+	bool seen[100] = { false };
+	int places = 0;
+
+	mkdir("run", 0755);
+	put_grids("run/train.code.npy");
+	put_fixture("run/test.label.npy", "pictures.label.npy");
+	s.skip = 1;
+	s.window = (struct vq_ints){ 2, { 2, 3 } };
+	struct vq_dataset *d = open_whole(&s);
+	ck_assert_int_eq(d->count, 3);
+	ck_assert(vq_type_equal(&d->field[0].type, &(struct vq_type){ VQ_I32, { 3, { 2, 3, 2 } } }));
+	d->kind->gather(d, 0, index + 1, 3, x);
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(window_at(x + 12 * i, (int)index[i + 1] + 1), 11);
+	/* In training each of 4 x 4 places, by seed, epoch and sample alone. */
+	for (uint64_t epoch = 0; epoch < 100; epoch++) {
+		struct vq_pass pass = { 7, epoch };
+		d->kind->augmented(d, 0, index + 1, 3, &pass, x);
+		for (int i = 0; i < 3; i++) {
+			int at = window_at(x + 12 * i, (int)index[i + 1] + 1);
+			places += !seen[at];
+			seen[at] = true;
+		}
+		d->kind->augmented(d, 0, index + 2, 1, &pass, again);
+		ck_assert_mem_eq(again, x + 12, sizeof(again));
+	}
+	ck_assert_int_eq(places, 16);
+	vq_dataset_close(d);
+	s.window = (struct vq_ints){ 1, { 5 } };	/* as high as the grid: only left and right */
+	d = open_whole(&s);
+	ck_assert_int_eq(d->field[0].type.shape.dim[1], 5);
+	vq_dataset_close(d);
+
+	s.window = (struct vq_ints){ 2, { 6, 3 } };
+	refuses(&s, VQ_CONFIG, "a window of 6 x 3 is larger than the grid of code of ./run, 5 x 6");
+	s.window.v[0] = 5;
+	put_grids("run/train.top.npy");
+	refuses(&s, VQ_CONFIG, "./run holds several");
+	s.split = "test";
+	refuses(&s, VQ_CONFIG, "window is of a grid of codes, [n, h, w]; ./run holds none");
+	s = spec_of("digits");
+	s.window = (struct vq_ints){ 1, { 5 } };
+	refuses(&s, VQ_CONFIG, "window is of codes, and digits is of pictures");
+}
+END_TEST
+
 START_TEST(npy_that_cannot_be_read)
 {
 	struct vq_data_spec s = spec_of("x.npy");
@@ -614,6 +689,7 @@ main(void)
 	tcase_add_test(t, npy_pictures);
 	tcase_add_test(t, npy_floats);
 	tcase_add_test(t, npy_codes);
+	tcase_add_test(t, windows_of_codes);
 	tcase_add_test(t, npy_that_cannot_be_read);
 	tcase_add_test(t, npz_of_medmnist);
 	tcase_add_test(t, npz_of_other_names);
