@@ -1,6 +1,6 @@
 /*
  * sample -- tokens drawn one after the other, and pictures of them; those that are masked
- * are drawn by sample_masked.c
+ * are drawn by sample_masked.c, grids larger than what the graph sees by sample_window.c
  *
  * Guidance doubles the rows of the batch: the second half has no class.
  */
@@ -159,7 +159,6 @@ open_sampler(const struct vq_model *m, const struct vq_sample *how, int64_t batc
 
 	s->how = how;
 	s->batch = batch;
-	s->length = how->length;
 	s->threads = threads;
 	if (vq_sample_graphs(m, how, batch, &s->g, d) < 0) {
 		vq_sampler_free(s);
@@ -167,6 +166,7 @@ open_sampler(const struct vq_model *m, const struct vq_sample *how, int64_t batc
 	}
 	s->rows = batch * s->g.streams;
 	s->vocab = s->g.vocab;
+	s->length = s->g.tokens;
 	s->picture = s->g.picture;
 	make_rooms(s);
 	if (how->method == VQ_METHOD_CAUSAL)
@@ -258,9 +258,8 @@ vq_sampler_labels(struct vq_sampler *s, const struct vq_drawing *w, int64_t firs
 	}
 }
 
-/* Labels and first tokens. */
-static void
-begin(struct vq_sampler *s, const struct vq_drawing *w, int64_t first)
+void
+vq_sampler_begin(struct vq_sampler *s, const struct vq_drawing *w, int64_t first)
 {
 	const struct vq_sample *how = s->how;
 
@@ -272,17 +271,17 @@ begin(struct vq_sampler *s, const struct vq_drawing *w, int64_t first)
 	}
 }
 
-/* The token of row b at place t, from the logits there; -1 when there is none. */
+/* The token of row b at place t, given or from the logits there; -1 when there is none. */
 static int64_t
-choose(struct vq_sampler *s, const struct vq_drawing *w, float *logits, int64_t first, int64_t b, int64_t t)
+token_of(struct vq_sampler *s, const struct vq_drawing *w, float *logits, int64_t first, int64_t b, int64_t t)
 {
 	struct vq_draw how = vq_sampler_draw(s);
 	int64_t i = first + b;
 	int32_t given = w->known ? w->known[i * s->length + s->cell[t]] : -1;
-	float *own = logits + b * s->vocab;
 
 	if (given >= 0)
 		return given;
+	float *own = logits + b * s->vocab;
 	if (s->rows > s->batch)
 		vq_guide(own, logits + (s->batch + b) * s->vocab, s->how->guidance, s->vocab);
 	return vq_draw_token(&how, own, vq_draw_uniform(w->seed, (uint64_t)i, (uint64_t)t), vq_sampler_room(s));
@@ -296,38 +295,55 @@ vq_sampler_no_token(const struct vq_sampler *s, int64_t sample, int64_t place, s
 	return -1;
 }
 
-/* All tokens of the samples from `first` on, of which there are n. */
-static int
-draw_group(struct vq_sampler *s, struct vq_drawing *w, int64_t first, int64_t n, struct vq_diags *d)
+int
+vq_sampler_choose(struct vq_sampler *s, const struct vq_drawing *w, float *logits, int64_t first, int64_t n, int64_t t,
+    struct vq_diags *d)
 {
-	struct vq_view logits;
 	int64_t bad = n;
 
-	begin(s, w, first);
-	if (s->once)
-		vq_plan_run(s->once, w->seed, 0);
+	#pragma omp parallel for num_threads(s->threads) schedule(static) reduction(min : bad) if (n * s->vocab >= 8192)
+	for (int64_t b = 0; b < n; b++) {
+		int64_t token = token_of(s, w, logits, first, b, t);
+		if (token < 0) {
+			bad = b < bad ? b : bad;
+			continue;
+		}
+		s->token[b] = (int32_t)token;
+		s->code[b * s->length + s->cell[t]] = (int32_t)token;
+		if (s->rows > s->batch)
+			s->token[s->batch + b] = (int32_t)token;
+	}
+	return bad < n ? vq_sampler_no_token(s, first + bad, t, d) : 0;
+}
+
+/* All tokens of the samples from `first` on, of which there are n. */
+static int
+draw_group(struct vq_sampler *s, const struct vq_drawing *w, int64_t first, int64_t n, struct vq_diags *d)
+{
+	struct vq_view logits;
+
 	for (int64_t t = 0; t < s->length; t++) {
 		if (w->signal && *w->signal)
 			return 1;
 		s->position = (int32_t)t;
 		vq_plan_run(s->step, w->seed, 0);
 		vq_plan_output(s->step, s->how->value, &logits);
-		#pragma omp parallel for num_threads(s->threads) schedule(static) reduction(min : bad) if (n * s->vocab >= 8192)
-		for (int64_t b = 0; b < n; b++) {
-			int64_t token = choose(s, w, logits.data, first, b, t);
-			if (token < 0) {
-				bad = b < bad ? b : bad;
-				continue;
-			}
-			s->token[b] = (int32_t)token;
-			s->code[b * s->length + s->cell[t]] = (int32_t)token;
-			if (s->rows > s->batch)
-				s->token[s->batch + b] = (int32_t)token;
-		}
-		if (bad < n)
-			return vq_sampler_no_token(s, first + bad, t, d);
+		if (vq_sampler_choose(s, w, logits.data, first, n, t, d) < 0)
+			return -1;
 	}
 	return 0;
+}
+
+/* In the way that the stage says, from the first position on. */
+static int
+draw_tokens(struct vq_sampler *s, const struct vq_drawing *w, int64_t first, int64_t n, struct vq_diags *d)
+{
+	if (s->how->method == VQ_METHOD_MASKED)
+		return vq_masked_draw(s, w, first, n, d);
+	vq_sampler_begin(s, w, first);
+	if (s->once)
+		vq_plan_run(s->once, w->seed, 0);
+	return s->g.high > 0 ? vq_window_draw(s, w, first, n, d) : draw_group(s, w, first, n, d);
 }
 
 /* The samples of `w` from `from` to below `to`: adds to *seconds what drawing took. */
@@ -340,8 +356,7 @@ run_samples(struct vq_sampler *s, struct vq_drawing *w, int64_t from, int64_t to
 	for (int64_t first = from; first < to; first += s->batch) {
 		int64_t n = to - first < s->batch ? to - first : s->batch;
 		double start = vq_now();
-		int error = s->how->method == VQ_METHOD_MASKED ? vq_masked_draw(s, w, first, n, d) :
-		    draw_group(s, w, first, n, d);
+		int error = draw_tokens(s, w, first, n, d);
 		*seconds += vq_now() - start;
 		if (error)
 			return error;

@@ -76,6 +76,8 @@ struct vq_sample {
 	int forbids;
 	double temperature, top_p, guidance;
 	int order;			/* enum vq_order */
+	struct vq_ints window, grid;	/* rows and columns of what the graph sees, and of all codes; count 1: of
+					 * both, 0: as they are without the other */
 	const char *decode, *decode_input, *decode_value;
 	double lo, hi;			/* of the pictures' values */
 };
@@ -85,6 +87,8 @@ int vq_sample_read(const struct vq_model *m, int i, struct vq_sample *s, struct 
 void vq_sample_free(struct vq_sample *s);
 /* The place of a key of the stage, or of the stage where it was left out. */
 const struct vq_range *vq_sample_at(const struct vq_sample *s, const char *key);
+/* How many codes a sample has: those of the grid, or length. */
+int64_t vq_sample_tokens(const struct vq_sample *s);
 /* Judges all that can be judged without weights, and makes every parameter that sampling
  * reads (vq_vars_bind).  -1 after errors. */
 int vq_sample_bind(const struct vq_model *m, const struct vq_sample *s, struct vq_vars *vars, uint64_t seed,
@@ -111,10 +115,10 @@ struct vq_drawing {
 	int64_t n;
 	uint64_t seed;
 	const int32_t *class;		/* by sample; NULL where there are no classes */
-	const int32_t *known;		/* [n, length] in the order of the grid: tokens that are given, -1
+	const int32_t *known;		/* [n, tokens] in the order of the grid: tokens that are given, -1
 					 * where one is to be drawn; NULL: all are drawn */
 	const volatile sig_atomic_t *signal;	/* stops when it is set; NULL: nothing does */
-	int32_t *codes;			/* out: [n, length] in the order of the grid */
+	int32_t *codes;			/* out: [n, tokens] in the order of the grid */
 	float *pictures;		/* out: n of vq_sampler_picture; NULL: not decoded */
 	double seconds;			/* out: drawing tokens, without decoding */
 };

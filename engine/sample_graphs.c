@@ -304,6 +304,24 @@ check_forbidden(struct judge *j)
 
 /* --- decoding -------------------------------------------------------------- */
 
+/* The graph that decodes is of another number of codes than are drawn. */
+static void
+wrong_codes(struct judge *j, const struct vq_type *t)
+{
+	const struct vq_sample *s = j->s;
+	char is[VQ_TYPE_STR];
+	int64_t codes = vq_shape_span(&t->shape, 1, t->shape.rank);
+
+	if (s->grid.count + s->window.count == 0) {
+		wrong(j, "decode", "graph %s wants %lld codes a picture (%s is %s), and length is %lld", s->decode,
+		    (long long)codes, s->decode_input, vq_type_str(t, is), (long long)s->length);
+		return;
+	}
+	vq_help(wrong(j, "decode", "graph %s wants %lld codes a picture (%s is %s), and %s is %lld x %lld", s->decode,
+	    (long long)codes, s->decode_input, vq_type_str(t, is), s->grid.count > 0 ? "grid" : "window", (long long)j->g->h,
+	    (long long)j->g->w), "an input i32[batch, rows, columns], with names in place of numbers, takes any grid");
+}
+
 static int
 check_decode_input(struct judge *j, const struct vq_graph *g)
 {
@@ -328,15 +346,16 @@ check_decode_input(struct judge *j, const struct vq_graph *g)
 		    s->decode, vq_type_str(t, is));
 		return -1;
 	}
-	int64_t codes = vq_shape_span(&t->shape, 1, t->shape.rank);
-	if (codes != s->length) {
-		wrong(j, "decode", "graph %s wants %lld codes a picture (%s is %s), and length is %lld", s->decode,
-		    (long long)codes, s->decode_input, vq_type_str(t, is), (long long)s->length);
+	int64_t codes = vq_shape_span(&t->shape, 1, t->shape.rank), side = vq_order_side(codes), codes_below = below(g, s->decode_input);
+	bool grid = t->shape.rank == 3;
+	if (codes != j->g->tokens || (grid && s->grid.count + s->window.count > 0 && t->shape.dim[1] != j->g->h)) {
+		wrong_codes(j, t);
 		return -1;
 	}
-	int64_t side = vq_order_side(codes), codes_below = below(g, s->decode_input);
-	j->g->h = t->shape.rank == 3 ? t->shape.dim[1] : side > 0 ? side : 1;
-	j->g->w = codes / j->g->h;
+	if (grid || s->grid.count + s->window.count == 0) {
+		j->g->h = grid ? t->shape.dim[1] : side > 0 ? side : 1;
+		j->g->w = codes / j->g->h;
+	}
 	if (s->order != VQ_ORDER_RASTER && t->shape.rank != 3 && side < 0) {
 		wrong(j, "order", "%s is of a grid, and %lld codes are no square one: give graph %s an input i32[batch, h, w]",
 		    vq_order_names[s->order], (long long)codes, s->decode);
@@ -382,12 +401,14 @@ check_decode_value(struct judge *j, struct vq_graph *g)
 static int
 make_decode(struct judge *j)
 {
-	struct vq_size batch = { "batch", j->batch };
+	struct vq_size size[VQ_MAX_RANK];
+	int n = vq_window_sizes(j->m, j->s, j->batch, j->g->h, j->g->w, size, j->d);
 
-	if (check_sizes(j, "decode", j->s->decode, NULL) < 0)
+	if (n < 0)
 		return -1;
-	j->g->decode = vq_model_expand(j->m, j->s->decode, false, &batch, 1, j->d);
-	if (j->g->decode == NULL || check_decode_input(j, j->g->decode) < 0)
+	j->g->decode = vq_model_expand(j->m, j->s->decode, false, size, n, j->d);
+	if (j->g->decode == NULL || check_decode_input(j, j->g->decode) < 0 ||
+	    (j->g->high > 0 && vq_window_same(j->m, j->s, j->g, j->g->decode, j->d) < 0))
 		return -1;
 	return check_decode_value(j, j->g->decode);
 }
@@ -401,6 +422,8 @@ vq_sample_graphs(const struct vq_model *m, const struct vq_sample *s, int64_t ba
 	struct judge j = { .m = m, .s = s, .batch = batch, .g = g, .d = d };
 
 	*g = (struct vq_sample_graphs){ .streams = s->guidance == 1 ? 1 : 2 };
+	if (vq_window_shape(s, g, d) < 0)
+		return -1;
 	if ((s->method == VQ_METHOD_MASKED ? expand_whole(&j) : grow(&j)) < 0)
 		return -1;
 	j.labelled = graph_with(&j, "label") != NULL;

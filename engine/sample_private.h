@@ -12,7 +12,9 @@ struct vq_sample_graphs {
 	struct vq_graph *decode;
 	int64_t streams;	/* 2 with guidance, else 1: rows for each sample */
 	int64_t vocab;		/* logits at each position */
+	int64_t tokens;		/* of a sample */
 	int64_t h, w;		/* of the grid of tokens; one row where it is none */
+	int64_t high, wide;	/* of the window of it that the graph sees; 0: it sees all */
 	struct vq_type picture;	/* f32[h, w, c] */
 };
 
@@ -34,7 +36,8 @@ struct vq_sampler {
 	struct vq_vars own;		/* the weights, borrowed, and what is kept between positions */
 	void *memory;			/* of what is kept */
 	struct vq_plan *once, *step, *decode;
-	int64_t batch, rows, length, vocab;
+	int64_t batch, rows, vocab;
+	int64_t length;			/* tokens of a sample */
 	int threads;
 	bool *forbidden;
 	int32_t *cell;			/* by place in the sequence: of the grid */
@@ -54,6 +57,27 @@ void *vq_sampler_room(const struct vq_sampler *s);
 void vq_sampler_labels(struct vq_sampler *s, const struct vq_drawing *w, int64_t first);
 /* The error that sample has no token at a place of the sequence: -1. */
 int vq_sampler_no_token(const struct vq_sampler *s, int64_t sample, int64_t place, struct vq_diags *d);
+
+/* Labels and first tokens of the samples from `first` on. */
+void vq_sampler_begin(struct vq_sampler *s, const struct vq_drawing *w, int64_t first);
+/*
+ * The tokens at place t of the n samples from `first` on, given or from the logits of their rows, into
+ * code and the rows' next tokens.  logits NULL: all are given.
+ */
+int vq_sampler_choose(struct vq_sampler *s, const struct vq_drawing *w, float *logits, int64_t first, int64_t n,
+    int64_t t, struct vq_diags *d);
+
+/* Sets tokens, h, w, high and wide by the keys window, grid and length; h is 0 where they do not
+ * say it.  -1 after errors. */
+int vq_window_shape(const struct vq_sample *s, struct vq_sample_graphs *g, struct vq_diags *d);
+/* The free sizes of the graph that decodes, for a grid of that height and width: how many, -1 after errors. */
+int vq_window_sizes(const struct vq_model *m, const struct vq_sample *s, int64_t batch, int64_t h, int64_t w,
+    struct vq_size size[VQ_MAX_RANK], struct vq_diags *d);
+/* Whether g, of the whole grid, has the parameters that the graph has for a window; -1 after an error. */
+int vq_window_same(const struct vq_model *m, const struct vq_sample *s, const struct vq_sample_graphs *k,
+    const struct vq_graph *g, struct vq_diags *d);
+/* As vq_masked_draw, of a grid that is larger than the window. */
+int vq_window_draw(struct vq_sampler *s, const struct vq_drawing *w, int64_t first, int64_t n, struct vq_diags *d);
 
 /* Masked tokens: what choosing among them needs of room for each thread. */
 size_t vq_masked_room(int64_t length);

@@ -37,6 +37,8 @@ static const struct vq_param params[] = {
 	VQ_REAL(struct vq_sample, guidance, "1", 0, 1000, "from no class (0) to the class (1) and beyond"),
 	VQ_INT(struct vq_sample, count, "64", 1, 1e9, "samples"),
 	VQ_INT(struct vq_sample, batch, "64", 1, 1e6, "samples at once"),
+	VQ_INTS(struct vq_sample, window, "[]", 1, 8192, 0, 2, "rows and columns of the part of a grid that length is; []: a square"),
+	VQ_INTS(struct vq_sample, grid, "[]", 1, 8192, 0, 2, "rows and columns of codes to draw, a window's or more; []: a window's"),
 	VQ_ENUM(struct vq_sample, order, "raster", vq_order_names, "of the grid's codes in the sequence"),
 	VQ_PARAMS_END
 };
@@ -58,6 +60,7 @@ static const struct method_key {
 } method_keys[] = {
 	{ "time", VQ_METHOD_CAUSAL }, { "start_per_class", VQ_METHOD_CAUSAL },
 	{ "start", VQ_METHOD_CAUSAL, true, "the token that the sequence begins with, as in start: 512" },
+	{ "window", VQ_METHOD_CAUSAL }, { "grid", VQ_METHOD_CAUSAL },
 	{ "mask", VQ_METHOD_MASKED, true, "the token that stands for one not known yet, as in mask: 512" },
 	{ "steps", VQ_METHOD_MASKED }, { "schedule", VQ_METHOD_MASKED }, { "choice_temperature", VQ_METHOD_MASKED },
 };
@@ -275,7 +278,7 @@ draw(const struct vq_stage_run *r, int stage, struct drawn *k, struct vq_diags *
 	for (int64_t i = 0; k->class && i < n; i++)
 		k->class[i] = vq_sample_class(i, n, k->s.classes);
 	k->w = (struct vq_drawing){ .n = n, .seed = r->seed, .class = k->class, .signal = r->signal };
-	k->w.codes = vq_alloc_array((size_t)(n * k->s.length), sizeof(*k->w.codes));
+	k->w.codes = vq_alloc_array((size_t)(n * vq_sample_tokens(&k->s)), sizeof(*k->w.codes));
 	k->w.pictures = vq_alloc_array((size_t)n, vq_type_bytes(vq_sampler_picture(k->sampler)));
 	return vq_sampler_run(k->sampler, &k->w, d);
 }
@@ -313,7 +316,7 @@ vq_sample_run(const struct vq_stage_run *r, int stage, struct vq_diags *d)
 			error = write_arrays(r, &k, d);
 		if (error == 0)
 			vq_run_say(r->run, "stage %s: %lld samples, %.0f tokens/s, %s", k.s.name, (long long)k.w.n,
-			    (double)(k.w.n * k.s.length) / k.w.seconds, path);
+			    (double)(k.w.n * vq_sample_tokens(&k.s)) / k.w.seconds, path);
 		free(path);
 	}
 	drop(&k);

@@ -24,9 +24,9 @@ report(struct vq_cli *c, const struct vq_sample *s, int64_t batch, double *ms, i
 	qsort(ms, (size_t)rounds, sizeof(*ms), by_value);
 	double median = rounds % 2 ? ms[rounds / 2] : (ms[rounds / 2 - 1] + ms[rounds / 2]) / 2;
 	json_t *top = json_pack("{s:s, s:I, s:I, s:I, s:{s:f, s:f, s:f}, s:f, s:i, s:s}", "stage", s->name,
-	    "batch", (json_int_t)batch, "length", (json_int_t)s->length, "rounds", (json_int_t)rounds,
+	    "batch", (json_int_t)batch, "length", (json_int_t)vq_sample_tokens(s), "rounds", (json_int_t)rounds,
 	    "round_ms", "median", median, "min", ms[0], "max", ms[rounds - 1],
-	    "tokens_per_s", (double)(batch * s->length) / (1e-3 * median), "threads", vq_threads(), "isa", vq_kernels()->name);
+	    "tokens_per_s", (double)(batch * vq_sample_tokens(s)) / (1e-3 * median), "threads", vq_threads(), "isa", vq_kernels()->name);
 
 	return vq_tool_json(c, top, !c->json);
 }
@@ -43,7 +43,7 @@ time_rounds(struct vq_cli *c, const struct vq_sample *s, struct vq_sampler *samp
 	for (int64_t i = 0; i < batch; i++)
 		class[i] = s->classes > 0 ? vq_sample_class(i, batch, s->classes) : 0;
 	w.class = class;
-	w.codes = vq_alloc_array((size_t)(batch * s->length), sizeof(*w.codes));
+	w.codes = vq_alloc_array((size_t)(batch * vq_sample_tokens(s)), sizeof(*w.codes));
 	for (int64_t i = -o->warmup; i < o->rounds && error == 0; i++) {
 		w.seed = (uint64_t)(i + o->warmup);
 		error = vq_sampler_run(sampler, &w, &c->d);

@@ -78,6 +78,37 @@ check_method(struct vq_sample_task *k)
 	return k->c->d.count ? -1 : 0;
 }
 
+/* "12", or "12x16": rows and columns. */
+static int
+read_grid(struct vq_sample_task *k)
+{
+	struct vq_ints grid = { 0 };
+	const char *s = k->o->grid;
+	bool more = s != NULL;
+
+	while (more) {
+		char *end;
+		errno = 0;
+		long long x = *s >= '0' && *s <= '9' ? strtoll(s, &end, 10) : 0;
+		if (x < 1 || x > 8192 || (*end && (*end != 'x' || grid.count == 1))) {
+			vq_help(vq_usage_error(k->c, "--grid wants rows and columns of codes from 1 to 8192, not '%s'", k->o->grid),
+			    "as in --grid 12x16, or --grid 12 for 12 x 12");
+			return -1;
+		}
+		grid.v[grid.count++] = x;
+		more = *end == 'x';
+		s = end + 1;
+	}
+	if (grid.count == 0)
+		return 0;
+	if (k->s.method == VQ_METHOD_MASKED) {
+		vq_usage_error(k->c, "--grid is of tokens drawn one after the other, and stage %s draws masked ones", k->s.name);
+		return -1;
+	}
+	k->s.grid = grid;
+	return 0;
+}
+
 /* The command line goes before the stage. */
 static void
 override(struct vq_sample_task *k)
@@ -99,6 +130,7 @@ override(struct vq_sample_task *k)
 		k->s.guidance = o->guidance;
 	if (vq_cli_given(k->c, "batch"))
 		k->s.batch = o->batch;
+	k->tokens = vq_sample_tokens(&k->s);
 	k->n = vq_cli_given(k->c, "num") ? o->n : o->complete ? 8 : k->s.count;
 }
 
@@ -207,8 +239,8 @@ static int
 print_json(struct vq_sample_task *k, const struct vq_drawing *w)
 {
 	json_t *o = json_pack("{s:s, s:I, s:I, s:I, s:f, s:f, s:I}", "stage", k->s.name, "samples", (json_int_t)k->n,
-	    "length", (json_int_t)k->s.length, "tokens", (json_int_t)(k->n * k->s.length), "seconds", w->seconds,
-	    "tokens_per_s", (double)(k->n * k->s.length) / w->seconds, "seed", (json_int_t)w->seed);
+	    "length", (json_int_t)k->tokens, "tokens", (json_int_t)(k->n * k->tokens), "seconds", w->seconds,
+	    "tokens_per_s", (double)(k->n * k->tokens) / w->seconds, "seed", (json_int_t)w->seed);
 
 	json_object_set_new(o, "batch", json_integer(k->s.batch < k->n ? k->s.batch : k->n));
 	return vq_tool_json(k->c, o, false);
@@ -222,7 +254,7 @@ prepare(struct vq_sample_task *k)
 	const char *path;
 
 	if (check_options(k) < 0 || (k->m = vq_tool_model(k->c)) == NULL || find_stage(k) < 0 ||
-	    check_method(k) < 0)
+	    check_method(k) < 0 || read_grid(k) < 0)
 		return -1;
 	override(k);
 	if (choose_classes(k) < 0 || (path = vq_tool_checkpoint(k->c, k->o->checkpoint)) == NULL ||
@@ -246,10 +278,10 @@ prepare(struct vq_sample_task *k)
 static void
 draw(struct vq_sample_task *k)
 {
-	struct vq_type codes = { VQ_I32, { 2, { k->n, k->s.length } } }, labels = { VQ_I32, { 1, { k->n } } };
+	struct vq_type codes = { VQ_I32, { 2, { k->n, k->tokens } } }, labels = { VQ_I32, { 1, { k->n } } };
 	struct vq_drawing w = { .n = k->n, .seed = (uint64_t)k->o->seed, .class = k->class, .known = k->known };
 
-	w.codes = vq_alloc_array((size_t)(k->n * k->s.length), sizeof(*w.codes));
+	w.codes = vq_alloc_array((size_t)(k->n * k->tokens), sizeof(*w.codes));
 	if (k->o->out)
 		w.pictures = vq_alloc_array((size_t)k->n, vq_type_bytes(vq_sampler_picture(k->sampler)));
 	if (vq_sampler_run(k->sampler, &w, &k->c->d) == 0 && write_pictures(k, w.pictures) == 0 &&
@@ -283,6 +315,7 @@ static const char *const temperature_also[] = { "temp", NULL };
 static const char *const top_k_also[] = { "topk", "k", NULL };
 static const char *const top_p_also[] = { "topp", "nucleus", "p", NULL };
 static const char *const guidance_also[] = { "cfg", "cfg-scale", "scale", "guidance-scale", NULL };
+static const char *const grid_also[] = { "size", "map", "shape", "height", "width", NULL };
 static const char *const steps_also[] = { "num-iter", "iterations", "sample-steps", NULL };
 static const char *const choice_also[] = { "r-temp", "choice-temp", "gumbel", NULL };
 static const char *const complete_also[] = { "inpaint", "prompt", "prefix", "from", NULL };
@@ -299,6 +332,8 @@ static const struct vq_opt opts[] = {
 	    .doc = "only the likeliest tokens that have probability P together" },
 	{ "guidance", 0, AT(VQ_O_REAL, guidance), "G", 0, 1000, .also = guidance_also,
 	    .doc = "how far from no class (0) to the class (1) and beyond" },
+	{ "grid", 0, AT(VQ_O_STRING, grid), "HxW", .also = grid_also,
+	    .doc = "rows and columns of codes: larger than the prior was trained on, drawn through a window that slides" },
 	{ "steps", 0, AT(VQ_O_INT, steps), "N", 1, 1e6, .also = steps_also,
 	    .doc = "of a masked prior: after which all tokens are drawn" },
 	{ "choice-temperature", 0, AT(VQ_O_REAL, choice_temperature), "T", 0, 1e6, .also = choice_also,
@@ -308,7 +343,7 @@ static const struct vq_opt opts[] = {
 	    .doc = "samples at once: changes the speed, not the samples (default: the stage's)" },
 	{ "out", 'o', AT(VQ_O_STRING, out), "FILE", .doc = "where the pictures go: .png, a grid, or .npy" },
 	{ "labels", 0, AT(VQ_O_STRING, labels), "FILE", .doc = "where the class of each sample goes, npy" },
-	{ "codes", 0, AT(VQ_O_STRING, codes), "FILE", .doc = "where the drawn codes go, npy, i32[n, length]" },
+	{ "codes", 0, AT(VQ_O_STRING, codes), "FILE", .doc = "where the drawn codes go, npy, i32[n, length], row by row" },
 	{ "complete", 0, AT(VQ_O_STRING, complete), "SOURCE:SPLIT", .also = complete_also,
 	    .doc = "pictures whose upper part is kept and the rest drawn" },
 	{ "keep", 0, AT(VQ_O_REAL, keep), "PART", 0, 1, .doc = "how much of them is kept (default 0.5)" },
@@ -323,6 +358,7 @@ static const char *const examples[] = {
 	"vqgraph sample runs/prior_mnist -n 1000 --out x.npy --labels y.npy", "for a script",
 	"vqgraph sample runs/prior_mnist --complete mnist:test --keep 0.5 --out completed.png",
 	    "originals, their upper halves, and what they became",
+	"vqgraph sample runs/vqgan_cifar10 --grid 12x16 --out large.png", "pictures larger than those that it was trained on",
 	NULL
 };
 static const char *const also[] = { "generate", "draw", "synthesize", "inference", NULL };

@@ -12,7 +12,7 @@
 struct vq_sample_options {
 	int64_t n, seed, batch, top_k, steps;
 	double temperature, choice_temperature, top_p, guidance, keep;
-	const char *class, *out, *labels, *codes, *complete, *checkpoint, *stage;
+	const char *class, *out, *labels, *codes, *complete, *grid, *checkpoint, *stage;
 };
 
 struct vq_sample_task {
@@ -23,8 +23,9 @@ struct vq_sample_task {
 	struct vq_sampler *sampler;
 	struct vq_vars vars;
 	int64_t n;
+	int64_t tokens;		/* of a sample */
 	int32_t *class;		/* by sample, or NULL */
-	int32_t *known;		/* [n, length], or NULL */
+	int32_t *known;		/* [n, tokens], or NULL */
 	float *original, *half;	/* to be completed: whole, and with what is given alone */
 	struct vq_type picture;	/* of one of those: f32[h, w, c] */
 };

@@ -135,15 +135,16 @@ compile_encoder(struct vq_sample_task *k, struct encoder *e)
 		return -1;
 	}
 	const struct vq_type *t = vq_type_at(e->g, code);
-	if (t->dtype != VQ_I32 || vq_shape_count(&t->shape) != e->batch * k->s.length) {
+	if (t->dtype != VQ_I32 || vq_shape_count(&t->shape) != e->batch * k->tokens ||
+	    (k->s.grid.count > 0 && t->shape.rank == 3 && t->shape.dim[1] != k->s.grid.v[0])) {
 		vq_error(&k->c->d, VQ_CONFIG, NULL, "%s of graph %s is %s, and stage %s draws %lld codes a picture", e->value,
-		    e->graph, vq_type_str(t, is), k->s.name, (long long)k->s.length);
+		    e->graph, vq_type_str(t, is), k->s.name, (long long)k->tokens);
 		return -1;
 	}
-	int64_t side = vq_order_side(k->s.length);
+	int64_t side = k->s.grid.count > 0 ? k->s.grid.v[0] : vq_order_side(k->tokens);
 	if (t->shape.rank != 3 && side < 0) {
 		vq_help(vq_usage_error(k->c, "%lld codes of a picture are no square grid, and which of them are of its upper part "
-		    "is not known", (long long)k->s.length), "a graph that encodes to i32[batch, h, w] says it");
+		    "is not known", (long long)k->tokens), "a graph that encodes to i32[batch, h, w] says it");
 		return -1;
 	}
 	e->rows = t->shape.rank == 3 ? t->shape.dim[1] : side;
@@ -183,7 +184,7 @@ paint_over(struct vq_sample_task *k, const struct encoder *e, int64_t i, int64_t
 static void
 encode(struct vq_sample_task *k, const struct encoder *e)
 {
-	int64_t size = e->h * e->w * e->c, length = k->s.length, keep = llround(k->o->keep * (double)e->rows);
+	int64_t size = e->h * e->w * e->c, length = k->tokens, keep = llround(k->o->keep * (double)e->rows);
 	int64_t given = keep * e->h / e->rows, kept = keep * length / e->rows;
 	float *seen = vq_alloc_array((size_t)(e->batch * size), sizeof(*seen));
 	struct vq_view code;
@@ -214,7 +215,7 @@ vq_sample_given(struct vq_sample_task *k)
 			index[i] = (uint32_t)i;
 		k->original = vq_alloc_array(floats, sizeof(float));
 		k->half = vq_alloc_array(floats, sizeof(float));
-		k->known = vq_alloc_array((size_t)(k->n * k->s.length), sizeof(*k->known));
+		k->known = vq_alloc_array((size_t)(k->n * k->tokens), sizeof(*k->known));
 		e.data->kind->gather(e.data, vq_dataset_field(e.data, "image"), index, k->n, k->original);
 		encode(k, &e);
 		error = own_classes(k, &e, index);

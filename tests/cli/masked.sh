@@ -313,6 +313,8 @@ wrong stages.samples.graph=noisy "random_normal_like draws at random"
 sed '/^    mask: /d' prior.yaml >no_mask.yaml
 run 3 check no_mask.yaml
 err "a sample stage needs mask"
+run 2 sample runs/a --out x.png --grid 8
+err "--grid is of tokens drawn one after the other, and stage samples draws masked ones"
 run 2 sample runs/a --out x.png --steps 50
 err "--steps 50: each fixes one token at least, and stage samples draws 49"
 
