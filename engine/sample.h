@@ -97,6 +97,11 @@ int vq_sample_bind(const struct vq_model *m, const struct vq_sample *s, struct v
  * after errors. */
 struct vq_graph *vq_sample_step(const struct vq_model *m, const struct vq_sample *s, int64_t batch, struct vq_diags *d);
 
+/* The name of a stage that draws masked tokens, or NULL where the model has none. */
+const char *vq_sample_masked(const struct vq_model *m);
+/* -1 after the error that a graph would tell how likely codes are to a masked prior that sees them. */
+int vq_sample_no_likelihood(const struct vq_model *m, const struct vq_graph *g, struct vq_diags *d);
+
 /* --- drawing --------------------------------------------------------------- */
 
 struct vq_sampler;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/op.h"
+#include "engine/sample.h"
 #include "engine/stage.h"
 #include "engine/suggest.h"
 
@@ -303,7 +304,7 @@ vq_eval_graph(const struct vq_model *m, const struct vq_train *t, int64_t batch,
 {
 	struct vq_graph *g = expand(m, t, batch, active_at_start(t), false, d);
 
-	if (g && check_stop(g, t) < 0) {
+	if (g && (check_stop(g, t) < 0 || vq_sample_no_likelihood(m, g, d) < 0)) {
 		vq_graph_free(g);
 		return NULL;
 	}

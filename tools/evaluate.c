@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "engine/checkpoint.h"
+#include "engine/sample.h"
 #include "tools/evaluate.h"
 
 /* A batch size that no other axis has, to tell which values go by sample. */
@@ -70,11 +71,38 @@ without_training(struct vq_train *t)
 	t->stop_metric = NULL;
 }
 
+/* Whether a name that the model does not have asks for what a masked prior cannot have. */
+static bool
+asks_likelihood(struct vq_evaluate_task *k, const struct vq_model *m, const char *name)
+{
+	static const char *const names[] = { "likelihood", "log_likelihood", "nll", "bits_per_dim", "bpd" };
+	const char *stage = vq_sample_masked(m);
+
+	for (size_t i = 0; stage && i < VQ_COUNT(names); i++)
+		if (strcmp(name, names[i]) == 0) {
+			vq_help(vq_usage_error(k->c, "there is no %s: stage %s draws masked tokens, and a masked prior has no likelihood "
+			    "by the chain rule", name, stage), "the loss of its training is that of codes behind random masks");
+			return true;
+		}
+	return false;
+}
+
+static bool
+has_stage(const struct vq_model *m, const char *name)
+{
+	for (int i = 0; i < vq_model_stages(m); i++)
+		if (strcmp(vq_model_stage_name(m, i), name) == 0)
+			return true;
+	return false;
+}
+
 static int
 find_stage(struct vq_evaluate_task *k, const struct vq_model *m)
 {
 	int i;
 
+	if (k->o->stage && !has_stage(m, k->o->stage) && asks_likelihood(k, m, k->o->stage))
+		return -1;
 	if (k->o->stage) {
 		i = vq_stage_find(m, k->o->stage, &k->c->d);
 		if (i == VQ_NONE)
@@ -189,7 +217,8 @@ check_names(struct vq_evaluate_task *k)
 	bool ok = g != NULL;
 
 	for (int i = 0; ok && o->report.count && i < k->t.reports; i++)
-		ok = vq_tool_value(k->c, g, k->t.report[i], "--report") != VQ_NONE;
+		ok = (vq_graph_find_output(g, k->t.report[i]) != VQ_NONE || !asks_likelihood(k, k->r.model, k->t.report[i])) &&
+		    vq_tool_value(k->c, g, k->t.report[i], "--report") != VQ_NONE;
 	for (int i = 0; ok && i < o->count.count; i++)
 		ok = keep_value(k, g, o->count.s[i], "--count") >= 0;
 	for (int i = 0; ok && i < o->values.count; i++) {

@@ -310,6 +310,29 @@ wrong stages.samples.value=logit "graph reveal has no value 'logit'"
 wrong stages.samples.graph=plain "nothing tells graph plain the class"
 wrong stages.samples.graph=short "logits must be f32[batch, length, vocabulary], and is f32["
 wrong stages.samples.graph=noisy "random_normal_like draws at random"
+# What would be a likelihood: codes that the prior sees, all of them or all before, foretold from them.
+for graph in score shifted; do
+	sed "s/^stages:/  score:\n    in:\n      code: i32[batch, \$length]\n      label: i32[batch]\n    steps:\n      - {class_before: {code: code, label: label, token: \$(mask + 1)}}\n      - prior\n      - {slice: {axis: 1, start: 1}, as: logits}\n      - {cross_entropy: {index: code}, as: loss}\n    out: [loss]\n  shifted:\n    in:\n      image: f32[batch, 28, 28, 1]\n      label: i32[batch]\n    steps:\n      - enc\n      - {vq: {}, as: vq}\n      - {reshape: {x: vq.code, shape: [\$batch, \$length]}, as: code}\n      - {class_start: {label: label, token: \$(mask + 1)}}\n      - {prior: {}, as: logits}\n      - {cross_entropy: {index: code, reduction: none}}\n      - {mean: {axes: [1]}, as: loss}\n      - {mul: {b: 2}, as: bits_per_dim}\n    out: [loss, bits_per_dim]\nstages:/
+		\$ a\  likelihood: {do: evaluate, graph: $graph, data: {source: digits, split: test, limit: 32}, report: [loss]}" prior.yaml >likelihood.yaml
+	run 3 check likelihood.yaml
+	err "cross_entropy is of codes that the net of graph reveal is given: a masked prior (stage samples) sees them"
+done
+run 3 run likelihood.yaml --name wrong -q
+err "has no likelihood by the chain rule"
+expect "no run is left" [ ! -e runs/wrong ]
+cp -r runs/a runs/scored
+cp likelihood.yaml runs/scored/resolved.yaml
+run 3 evaluate runs/scored --data digits:test -n 8
+err "has no likelihood by the chain rule"
+run 3 evaluate runs/scored --stage prior --graph shifted --report bits_per_dim --data digits:test -n 8
+err "has no likelihood by the chain rule"
+for asked in "--report bits_per_dim" "--stage likelihood"; do
+	# shellcheck disable=SC2086
+	run 2 evaluate runs/a $asked
+	err "draws masked tokens, and a masked prior has no likelihood by the chain rule"
+done
+run 0 evaluate runs/a
+out "loss"
 sed '/^    mask: /d' prior.yaml >no_mask.yaml
 run 3 check no_mask.yaml
 err "a sample stage needs mask"
