@@ -11,6 +11,7 @@
 
 struct vq_compile {
 	bool no_fuse;
+	bool keep;			/* for gradients what is cheap to compute again, too */
 	bool reference;			/* run every op's ref */
 	bool bf16;			/* products round their operands to bf16, see precision.c */
 	int threads;			/* 0: vq_threads() */

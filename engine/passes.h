@@ -14,8 +14,9 @@ struct vq_graph *vq_pass_lower(struct vq_graph *g, bool all);
 /* Constants folded, identities dropped, twins merged, broadcasts pushed down to
  * where they are free, what nothing needs removed. */
 struct vq_graph *vq_pass_simplify(struct vq_graph *g);
-/* What steps with `recompute` computed is computed again for gradients. */
-struct vq_graph *vq_pass_recompute(struct vq_graph *g);
+/* What steps with `recompute` computed, and what is cheap, is computed again for gradients. */
+struct vq_compile;
+struct vq_graph *vq_pass_recompute(struct vq_graph *g, const struct vq_compile *how);
 /* Products whose precision is auto become those of bf16. */
 struct vq_graph *vq_pass_precision(struct vq_graph *g);
 /* Elementwise chains into single walks over memory, and into the epilogues of

@@ -79,8 +79,8 @@ declares_inplace(const struct vq_op *op, int o, int j)
 }
 
 /* An elementwise walk reads each element before it writes it. */
-static bool
-may_share(const struct vq_graph *g, const struct vq_node *n, int o, int j)
+bool
+vq_plan_may_share(const struct vq_graph *g, const struct vq_node *n, int o, int j)
 {
 	const struct vq_type *in = vq_type_at(g, n->in[j]), *out = vq_type_at(g, n->out + o);
 
@@ -113,7 +113,7 @@ writes_in_place(const struct planner *s, const struct vq_store *st)
 	bool ok = true;
 	for (int j = 0; j < n->nin; j++)
 		if (s->root[n->in[j]] == st->leaf)
-			ok &= n->in[j] == st->leaf && may_share(g, n, st->value - n->out, j);
+			ok &= n->in[j] == st->leaf && vq_plan_may_share(g, n, st->value - n->out, j);
 	return ok;
 }
 
@@ -153,7 +153,7 @@ dying_input(const struct planner *s, int node, int o)
 
 	for (int j = 0; j < n->nin; j++) {
 		vq_id r = s->root[n->in[j]];
-		if (s->buffer_of[r] != VQ_NONE && s->last[r] == node && may_share(s->g, n, o, j) &&
+		if (s->buffer_of[r] != VQ_NONE && s->last[r] == node && vq_plan_may_share(s->g, n, o, j) &&
 		    s->buffer[s->buffer_of[r]].to == node)
 			return s->buffer_of[r];
 	}
@@ -180,19 +180,19 @@ make_buffers(struct planner *s)
 	}
 }
 
-static int64_t
-scratch_bytes(const struct vq_plan *p, const struct vq_node *n)
+int64_t
+vq_plan_scratch(const struct vq_graph *g, const struct vq_node *n, int threads)
 {
 	struct vq_type in[VQ_MAX_IN], out[VQ_MAX_OUT];
 
 	if (n->op->scratch == NULL)
 		return 0;
 	for (int j = 0; j < n->nin; j++)
-		in[j] = *vq_type_at(p->graph, n->in[j]);
+		in[j] = *vq_type_at(g, n->in[j]);
 	for (int j = 0; j < n->nout; j++)
-		out[j] = *vq_type_at(p->graph, n->out + j);
+		out[j] = *vq_type_at(g, n->out + j);
 	return (int64_t)n->op->scratch(&(struct vq_cost){ .params = n->params, .nin = vq_node_own_inputs(n),
-	    .nout = n->nout, .in = in, .out = out, .epilogue = n->epilogue, .threads = p->threads });
+	    .nout = n->nout, .in = in, .out = out, .epilogue = n->epilogue, .threads = threads });
 }
 
 /* --- placement ----------------------------------------------------------- */
@@ -296,7 +296,7 @@ vq_plan_memory(struct vq_plan *p)
 	plan_stores(&s);
 	make_buffers(&s);
 	for (int i = 0; i < g->nodes; i++) {
-		int64_t bytes = scratch_bytes(p, &g->node[i]);
+		int64_t bytes = vq_plan_scratch(g, &g->node[i], p->threads);
 		scratch[i] = bytes > 0 ? new_buffer(&s, bytes, i, i) : VQ_NONE;
 	}
 	place_buffers(&s);

@@ -1,29 +1,37 @@
 /*
- * recompute -- what marked steps computed is computed again where gradients want it
+ * recompute -- what only gradients read later is computed again instead of being kept
  *
- * A stretch is what one step with `recompute: true` expanded to (the outermost such step, where
- * they are nested).  Its values that only gradients read after it are not kept: when the first
- * gradient asks for one, the nodes that lead to it from the stretch's inputs are emitted a second
- * time, and gradients read those.  Values that the rest of the model reads are there anyway.  So the
- * memory of a chain of stretches is that of their inputs and of one stretch at a time, for one
- * more forward pass (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost").  Random
- * ops draw the same again, since a draw follows from its key: the bits are those without.
+ * Two kinds of values are dropped.  What a step with `recompute: true` expanded to (the outermost
+ * such step, where they are nested) is a stretch: its values that nothing but gradients reads
+ * outside of it, so that the memory of a chain of stretches is that of their inputs and of one
+ * stretch at a time, for one more forward pass (Chen et al. 2016, "Training Deep Nets with Sublinear
+ * Memory Cost").  And, without being asked, what costs next to nothing: recompute_choose.c.
+ *
+ * When the first gradient asks for a dropped value, the nodes that lead to it from what is there are
+ * emitted a second time, and later readers read those.  Random ops draw the same again, since a
+ * draw follows from its key: the bits are those without.
  *
  * Comes after simplify, which would merge the twins again.
  */
+#include "engine/recompute.h"
+
 #include <stdlib.h>
 
+#include "engine/compile.h"
 #include "engine/op.h"
 #include "engine/passes.h"
 
+/* Operations of a product in the time that memory takes for a byte, where there is no more to
+ * know: two cores with AVX-512, and the same with bf16. */
+enum { F32_FLOPS = 10, BF16_FLOPS = 25 };
+
 struct recompute {
-	const struct vq_graph *from;
-	int32_t *stretch;	/* by node: the origin that is its stretch, or VQ_NONE */
-	int *first;		/* by origin: the first node of that stretch */
-	bool *kept;		/* by value: read outside of its stretch by other than gradients */
+	struct vq_again how;
 	bool *again;		/* by value: emitted a second time */
 	bool *wanted;		/* by node, room */
 };
+
+/* --- stretches ----------------------------------------------------------- */
 
 static int32_t
 outermost(const struct vq_graph *g, int32_t origin)
@@ -36,36 +44,38 @@ outermost(const struct vq_graph *g, int32_t origin)
 	return found;
 }
 
+/* The stretch of the node that makes v, or VQ_NONE. */
 static int32_t
-stretch_of(const struct recompute *r, vq_id v)
+stretch_of(const struct vq_graph *g, const int32_t *stretch, vq_id v)
 {
-	const struct vq_value *x = &r->from->value[v];
-
-	return x->kind == VQ_COMPUTED ? r->stretch[x->node] : VQ_NONE;
+	return g->value[v].kind == VQ_COMPUTED ? stretch[g->value[v].node] : VQ_NONE;
 }
 
+/* Values of stretches that only their own nodes and gradients read. */
 static void
-find_stretches(struct recompute *r)
+drop_marked(const struct vq_graph *g, struct vq_again *a)
 {
-	const struct vq_graph *g = r->from;
+	int32_t *stretch = vq_alloc_array((size_t)g->nodes + 1, sizeof(*stretch));
 
-	for (int i = 0; i < g->origins; i++)
-		r->first[i] = g->nodes;
-	for (int i = 0; i < g->nodes; i++) {
-		int32_t s = g->node[i].backward ? VQ_NONE : outermost(g, g->node[i].origin);
-
-		r->stretch[i] = s;
-		if (s != VQ_NONE && i < r->first[s])
-			r->first[s] = i;
-	}
+	for (int i = 0; i < g->nodes; i++)
+		stretch[i] = g->node[i].backward ? VQ_NONE : outermost(g, g->node[i].origin);
+	for (vq_id v = 0; v < g->values; v++)
+		a->dropped[v] = stretch_of(g, stretch, v) != VQ_NONE;
 	for (int i = 0; i < g->nodes; i++)
 		for (int j = 0; !g->node[i].backward && j < g->node[i].nin; j++)
-			r->kept[g->node[i].in[j]] |= stretch_of(r, g->node[i].in[j]) != r->stretch[i];
+			if (stretch_of(g, stretch, g->node[i].in[j]) != stretch[i])
+				a->dropped[g->node[i].in[j]] = false;
 	for (int i = 0; i < g->stores; i++)
-		r->kept[g->store[i].value] = true;
+		a->dropped[g->store[i].value] = false;
 	for (int i = 0; i < g->outputs; i++)
-		r->kept[g->output[i].value] = true;
+		a->dropped[g->output[i].value] = false;
+	for (int i = g->nodes - 1; i >= 0; i--)
+		for (int j = 0; g->node[i].backward && j < g->node[i].nin; j++)
+			a->from[g->node[i].in[j]] = i;
+	free(stretch);
 }
+
+/* --- emitting ------------------------------------------------------------ */
 
 /* A node a second time: what is kept of its outputs stays the first. */
 static void
@@ -78,82 +88,92 @@ emit_again(struct vq_rewrite *w, int node)
 	for (int j = 0; j < n->nout; j++)
 		before[j] = w->map[n->out + j];
 	w->to->now = n->origin;
-	w->to->backward = true;
 	vq_rewrite_copy(w, node);
 	for (int j = 0; j < n->nout; j++)
-		if (r->kept[n->out + j])
-			w->map[n->out + j] = before[j];
-		else
+		if (r->how.dropped[n->out + j])
 			r->again[n->out + j] = true;
+		else
+			w->map[n->out + j] = before[j];
 }
 
 static bool
 must_again(const struct recompute *r, vq_id v)
 {
-	return stretch_of(r, v) != VQ_NONE && !r->kept[v] && !r->again[v];
+	return r->how.dropped[v] && !r->again[v];
 }
 
-/* Makes v, which a gradient reads, there again. */
+/* Makes v there again, for the node that is about to be emitted. */
 static void
 bring(struct vq_rewrite *w, vq_id v)
 {
 	struct recompute *r = w->arg;
 	const struct vq_graph *g = w->from;
+	int last = g->value[v].node, first = last + 1;
 
-	if (!must_again(r, v))
-		return;
+	r->wanted[last] = true;
+	for (int open = 1; open > 0; ) {
+		const struct vq_node *n = &g->node[--first];
 
-	int last = g->value[v].node, first = r->first[r->stretch[last]];
+		if (!r->wanted[first])
+			continue;
+		open--;
+		for (int j = 0; j < n->nin; j++) {
+			int maker = g->value[n->in[j]].node;
 
+			if (must_again(r, n->in[j]) && !r->wanted[maker]) {
+				r->wanted[maker] = true;
+				open++;
+			}
+		}
+	}
 	for (int i = first; i <= last; i++)
-		r->wanted[i] = i == last;
-	for (int i = last; i >= first; i--)
-		for (int j = 0; r->wanted[i] && j < g->node[i].nin; j++)
-			if (must_again(r, g->node[i].in[j]))
-				r->wanted[g->value[g->node[i].in[j]].node] = true;
-	for (int i = first; i <= last; i++)
-		if (r->wanted[i])
+		if (r->wanted[i]) {
+			r->wanted[i] = false;
 			emit_again(w, i);
+		}
 }
 
 static void
 visit(struct vq_rewrite *w, int node)
 {
+	struct recompute *r = w->arg;
 	const struct vq_node *n = &w->from->node[node];
 	int32_t now = w->to->now;
-	bool backward = w->to->backward;
 
-	for (int j = 0; n->backward && j < n->nin; j++)
-		bring(w, n->in[j]);
+	for (int j = 0; j < n->nin; j++)
+		if (must_again(r, n->in[j]) && node >= r->how.from[n->in[j]])
+			bring(w, n->in[j]);
 	w->to->now = now;
-	w->to->backward = backward;
 	vq_rewrite_copy(w, node);
 }
 
 struct vq_graph *
-vq_pass_recompute(struct vq_graph *g)
+vq_pass_recompute(struct vq_graph *g, const struct vq_compile *how)
 {
-	struct recompute r = { .from = g };
+	struct recompute r = { 0 };
 	bool any = false;
 
+	r.how.dropped = vq_alloc_array((size_t)g->values + 1, sizeof(*r.how.dropped));
+	r.how.from = vq_alloc_array((size_t)g->values + 1, sizeof(*r.how.from));
+	for (vq_id v = 0; v < g->values; v++)
+		r.how.from[v] = g->nodes;
 	for (int i = 0; i < g->origins; i++)
 		any |= g->origin[i].recompute;
-	if (!any)
-		return g;
-	r.stretch = vq_alloc_array((size_t)g->nodes + 1, sizeof(*r.stretch));
-	r.wanted = vq_alloc_array((size_t)g->nodes + 1, sizeof(*r.wanted));
-	r.first = vq_alloc_array((size_t)g->origins + 1, sizeof(*r.first));
-	r.kept = vq_alloc_array((size_t)g->values + 1, sizeof(*r.kept));
-	r.again = vq_alloc_array((size_t)g->values + 1, sizeof(*r.again));
-	find_stretches(&r);
-
-	struct vq_graph *to = vq_graph_rewrite(g, visit, &r);
-
-	free(r.stretch);
-	free(r.wanted);
-	free(r.first);
-	free(r.kept);
+	if (any)
+		drop_marked(g, &r.how);
+	if (!how->keep && !how->reference)
+		any |= vq_recompute_choose(g, &r.how, how->bf16 ? BF16_FLOPS : F32_FLOPS,
+		    how->threads > 0 ? how->threads : vq_threads());
+	if (any) {
+		r.wanted = vq_alloc_array((size_t)g->nodes + 1, sizeof(*r.wanted));
+		r.again = vq_alloc_array((size_t)g->values + 1, sizeof(*r.again));
+		struct vq_graph *to = vq_graph_rewrite(g, visit, &r);
+		vq_graph_free(g);
+		g = to;
+	}
 	free(r.again);
-	vq_graph_free(g);
-	return to;
+	free(r.wanted);
+	free(r.how.from);
+	free(r.how.dropped);
+	return g;
 }

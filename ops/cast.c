@@ -97,6 +97,7 @@ const struct vq_op vq_ops_cast[] = {
 		.grad     = grad,
 		.run      = run,
 		.ref      = ref,
+		.again    = 1,
 		.also     = (const char *const[]){ "convert", "astype", "to", NULL },
 		.examples = examples,
 	},

@@ -237,7 +237,7 @@ const struct vq_op vq_ops_lookup[] = {
 		.doc = "rows of a table by index; zeros where the index is outside",
 		.in = { "table", "index" }, .out = { "y" },
 		.infer = infer_lookup, .grad = grad_lookup, .run = run_lookup, .ref = ref_lookup,
-		.flops = flops_lookup, .bytes = bytes_lookup, .places = places_lookup,
+		.flops = flops_lookup, .bytes = bytes_lookup, .places = places_lookup, .again = 1,
 		.also = (const char *const[]){ "embedding", "embed", "gather", "index_select", "take", NULL },
 		.examples = lookup_examples,
 	}, {

@@ -429,7 +429,7 @@ const struct vq_op vq_ops_norm[] = {
 		.params = layer_params, .size = sizeof(struct layer),
 		.infer = infer_layer, .grad = grad_layer, .compose = compose_layer,
 		.run = run_layer, .ref = ref_layer,
-		.inplace = "0:0", .scratch = scratch_layer, .flops = flops,
+		.inplace = "0:0", .scratch = scratch_layer, .flops = flops, .again = 2,
 		.also = (const char *const[]){ "layernorm", "LayerNorm", "ln", NULL },
 		.examples = layer_examples,
 	}, {
@@ -439,7 +439,7 @@ const struct vq_op vq_ops_norm[] = {
 		.params = group_params, .size = sizeof(struct group),
 		.infer = infer_group, .grad = grad_group, .compose = compose_group,
 		.run = run_group, .ref = ref_group,
-		.inplace = "0:0", .scratch = scratch_group, .flops = flops,
+		.inplace = "0:0", .scratch = scratch_group, .flops = flops, .again = 2,
 		.also = (const char *const[]){ "groupnorm", "GroupNorm", "gn", "instance_norm", NULL },
 		.examples = group_examples,
 	}, {
@@ -449,7 +449,7 @@ const struct vq_op vq_ops_norm[] = {
 		.params = batch_params, .size = sizeof(struct batch),
 		.infer = infer_batch, .grad = grad_batch, .compose = compose_batch,
 		.run = run_batch, .ref = ref_batch,
-		.inplace = "0:0", .scratch = scratch_batch, .flops = flops,
+		.inplace = "0:0", .scratch = scratch_batch, .flops = flops, .again = 2,
 		.also = (const char *const[]){ "batchnorm", "BatchNorm2d", "bn", NULL },
 		.examples = batch_examples,
 	}, {

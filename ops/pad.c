@@ -302,6 +302,7 @@ const struct vq_op vq_ops_pad[] = {
 		.grad     = grad,
 		.run      = run,
 		.ref      = ref,
+		.again    = 1,
 		.also     = (const char *const[]){ "padding", "zero_pad", "reflection_pad", NULL },
 		.examples = examples,
 	},

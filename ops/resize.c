@@ -259,7 +259,7 @@ const struct vq_op vq_ops_resize[] = {
 	{
 		.name = "resize", .doc = "images of another size, [n, h, w, channels]",
 		.in = { "x" }, .out = { "y" }, .params = params, .size = sizeof(struct resize), .infer = infer,
-		.grad = grad, .run = run, .ref = ref, .also = also, .examples = examples,
+		.grad = grad, .run = run, .ref = ref, .again = 2, .also = also, .examples = examples,
 	}, {
 		.name = "resize_input", .doc = "the adjoint of resize",
 		.in = { "g" }, .out = { "x" }, .params = input_params, .size = sizeof(struct resize),

@@ -225,7 +225,7 @@ const struct vq_op vq_ops_rms_norm[] = {
 		.in = { "x" }, .out = { "y", "mean_square" },
 		.params = params, .size = sizeof(struct rms),
 		.infer = infer, .grad = grad, .compose = compose, .run = run, .ref = ref,
-		.inplace = "0:0", .flops = flops,
+		.inplace = "0:0", .flops = flops, .again = 2,
 		.also = (const char *const[]){ "RMSNorm", "rms_normalize", "root_mean_square_norm", NULL },
 		.examples = examples,
 	}, {

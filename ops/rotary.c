@@ -170,7 +170,7 @@ const struct vq_op vq_ops_rotary[] = {
 		.in = { "x", "position" }, .out = { "y" },
 		.params = params, .size = sizeof(struct rotary),
 		.infer = infer, .grad = grad, .run = run, .ref = ref,
-		.inplace = "0:0", .scratch = scratch, .flops = flops,
+		.inplace = "0:0", .scratch = scratch, .flops = flops, .again = 2,
 		.also = (const char *const[]){ "rope", "RoPE", "rotary_embedding", NULL },
 		.examples = examples,
 	},

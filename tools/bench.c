@@ -16,7 +16,7 @@ struct options {
 	const char *stage;
 	int64_t steps, warmup, batch, seed;
 	int precision;
-	bool profile, no_fuse;
+	bool profile, no_fuse, no_recompute;
 };
 
 /* An input of the training graph and the random data it is given. */
@@ -235,9 +235,10 @@ find_stage(struct bench *b, const struct vq_model *m, bool *done)
 	int kind = vq_stage_kind(m, i, &b->c->d);
 	if (kind < 0)
 		return -1;
-	if (kind == VQ_STAGE_SAMPLE && (b->o->profile || b->o->no_fuse || vq_cli_given(b->c, "precision"))) {
+	if (kind == VQ_STAGE_SAMPLE && (b->o->profile || b->o->no_fuse || b->o->no_recompute ||
+	    vq_cli_given(b->c, "precision"))) {
 		vq_usage_error(b->c, "stage %s draws samples: --%s is for training steps", name,
-		    b->o->profile ? "profile" : b->o->no_fuse ? "no-fuse" : "precision");
+		    b->o->profile ? "profile" : b->o->no_fuse ? "no-fuse" : b->o->no_recompute ? "no-recompute" : "precision");
 		return -1;
 	}
 	if (kind == VQ_STAGE_SAMPLE) {
@@ -265,7 +266,7 @@ run(struct vq_cli *c, void *options)
 	if (m && find_stage(&b, m, &done) == 0 && !done) {
 		if (vq_cli_given(c, "precision"))
 			b.t.bf16 = o->precision == VQ_TOOL_BF16;
-		struct vq_compile how = { .no_fuse = o->no_fuse, .bf16 = b.t.bf16 };
+		struct vq_compile how = { .no_fuse = o->no_fuse, .keep = o->no_recompute, .bf16 = b.t.bf16 };
 
 		b.batch = o->batch ? o->batch : b.t.data.batch;
 		b.plan = vq_train_build(m, &b.t, b.batch, &how, &b.vars, (uint64_t)o->seed, &c->d);
@@ -303,6 +304,8 @@ static const struct vq_opt opts[] = {
 	{ "profile", 0, AT(VQ_O_FLAG, profile), .doc = "a roofline: where the time goes, by kind of node, and what bounds it" },
 	{ "seed", 's', AT(VQ_O_INT, seed), "N", 0, 9e15, .doc = "of parameters and data (default 1)" },
 	{ "no-fuse", 0, AT(VQ_O_FLAG, no_fuse), .doc = "without fusing nodes" },
+	{ "no-recompute", 0, AT(VQ_O_FLAG, no_recompute),
+	    .doc = "keeping for gradients what is cheap to compute again, too" },
 	{ 0 }
 };
 static const struct options defaults = { .steps = 20, .warmup = 3, .seed = 1 };

@@ -1,0 +1,152 @@
+/*
+ * check_recompute -- what is computed again for gradients: the same bits as what was kept, in less memory
+ */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/compile.h"
+#include "engine/op.h"
+#include "engine/stage.h"
+
+struct step {
+	struct vq_diags d;
+	struct vq_model *m;
+	struct vq_train t;
+	struct vq_vars vars;
+	struct vq_plan *p;
+	void **input;		/* by value */
+	float lr, count;
+};
+
+struct model {
+	const char *file, *stage;
+	struct vq_override set[3];
+	int sets;
+	int64_t batch;
+	bool bf16;
+	double most;		/* bytes, of those with everything kept */
+};
+
+static const struct model models[] = {
+	/* layer norms after the sum, dropout, relu */
+	{ "prior_fashion_small", "prior", { { "modules.prior.gpt.width=64" }, { "modules.prior.gpt.layers=3" } }, 2, 48, false, 0.95 },
+	/* layer norms before, gelu */
+	{ "prior_mnist", "prior", { { "modules.prior.gpt.layers=3" } }, 1, 16, false, 0.9 },
+	{ "prior_mnist", "prior", { { "modules.prior.gpt.layers=3" } }, 1, 16, true, 0.9 },
+	/* group norms, silu, a discriminator, values whose gradient is asked for in the model */
+	{ "vqgan_cifar10", "tokenizer", { { 0 } }, 0, 4, false, 0.9 },
+};
+
+static void
+open_step(struct step *s, const struct model *x, bool keep)
+{
+	char *path = vq_asprintf("%s/graphs/%s.yaml", VQ_SRCDIR, x->file);
+	struct vq_compile how = { .threads = 2, .keep = keep, .bf16 = x->bf16 };
+
+	*s = (struct step){ .lr = 1e-3f };
+	s->m = vq_model_load(path, x->set, x->sets, &s->d);
+	ck_assert_msg(s->m != NULL, "%s", s->d.count ? s->d.diag[0]->message : path);
+	ck_assert_int_eq(vq_train_read(s->m, vq_stage_find(s->m, x->stage, &s->d), &s->t, &s->d), 0);
+	s->p = vq_train_build(s->m, &s->t, x->batch, &how, &s->vars, 1, &s->d);
+	ck_assert_ptr_nonnull(s->p);
+
+	const struct vq_graph *g = s->p->graph;
+
+	s->input = vq_alloc_array((size_t)g->values + 1, sizeof(*s->input));
+	for (vq_id v = 0; v < g->values; v++) {
+		const struct vq_value *in = &g->value[v];
+		struct vq_view view = { NULL, &in->type };
+		struct vq_rng_key key = { .seed = 3, .purpose = in->name ? vq_hash_str(in->name) : 0 };
+		bool real = vq_is_float(in->type.dtype);
+
+		if (in->kind != VQ_INPUT)
+			continue;
+		s->input[v] = view.data = vq_alloc_aligned(vq_type_bytes(&in->type) + 1);
+		for (int64_t i = 0; i < vq_shape_count(&in->type.shape); i++)
+			vq_set(&view, i, real ? vq_rng_uniform(&key, (uint64_t)i) : (double)vq_rng_below(&key, (uint64_t)i, 9));
+		ck_assert(vq_plan_input(s->p, in->name, s->input[v]));
+	}
+	vq_plan_input(s->p, "lr.0", &s->lr);
+	vq_plan_input(s->p, "lr.1", &s->lr);
+	vq_plan_input(s->p, "count.0", &s->count);
+	vq_plan_input(s->p, "count.1", &s->count);
+	free(path);
+}
+
+static void
+close_step(struct step *s)
+{
+	for (vq_id v = 0; v < s->p->graph->values; v++)
+		free(s->input[v]);
+	free(s->input);
+	vq_plan_free(s->p);
+	vq_vars_free(&s->vars);
+	vq_train_free(&s->t);
+	vq_model_free(s->m);
+	vq_diags_free(&s->d);
+}
+
+static void
+check_same(const struct step *a, const struct step *b)
+{
+	ck_assert_int_eq(a->vars.count, b->vars.count);
+	for (int i = 0; i < a->vars.count; i++) {
+		const struct vq_var *x = &a->vars.var[i], *y = vq_vars_find(&b->vars, x->name);
+
+		ck_assert_ptr_nonnull(y);
+		ck_assert_msg(memcmp(x->data, y->data, vq_type_bytes(&x->type)) == 0, "%s has other bits", x->name);
+	}
+}
+
+START_TEST(the_same_bits_in_less_memory)
+{
+	const struct model *x = &models[_i];
+	struct step kept, again;
+
+	open_step(&kept, x, true);
+	open_step(&again, x, false);
+	ck_assert_msg((double)again.p->arena_bytes < x->most * (double)kept.p->arena_bytes, "%s: %lld bytes, %lld with everything kept",
+	    x->file, (long long)again.p->arena_bytes, (long long)kept.p->arena_bytes);
+	for (int i = 0; i < 2; i++) {
+		kept.count = again.count = (float)i + 1;
+		ck_assert(vq_plan_run_guarded(kept.p, 5, (uint64_t)i));
+		ck_assert(vq_plan_run_guarded(again.p, 5, (uint64_t)i));
+	}
+	check_same(&kept, &again);
+	close_step(&kept);
+	close_step(&again);
+}
+END_TEST
+
+/* A step of a few megabytes is left as it is. */
+START_TEST(small_steps_keep_everything)
+{
+	struct model x = { .file = "vqvae_mnist_small", .stage = "vqvae", .batch = 4 };
+	struct step kept, again;
+
+	open_step(&kept, &x, true);
+	open_step(&again, &x, false);
+	ck_assert_int_eq(again.p->graph->nodes, kept.p->graph->nodes);
+	ck_assert_int_eq(again.p->arena_bytes, kept.p->arena_bytes);
+	close_step(&kept);
+	close_step(&again);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("recompute");
+	TCase *t = tcase_create("recompute");
+
+	tcase_set_timeout(t, 300);
+	tcase_add_loop_test(t, the_same_bits_in_less_memory, 0, (int)(sizeof(models) / sizeof(*models)));
+	tcase_add_test(t, small_steps_keep_everything);
+	suite_add_tcase(s, t);
+	SRunner *r = srunner_create(s);
+	srunner_run_all(r, CK_NORMAL);
+	int failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
