@@ -153,19 +153,26 @@ check_trained(struct vq_running *s)
 	return vq_diags_status(s->d) == VQ_OK ? 0 : -1;
 }
 
-/* Missing data is told before anything is written. */
+/* Missing data is told before anything is written; what is missing for several stages once. */
 static int
 check_data(const struct vq_model *m, const struct vq_planned *stage, struct vq_diags *d)
 {
-	int error = 0;
+	const char **missing = vq_alloc_array(2 * (size_t)vq_model_stages(m) + 1, sizeof(*missing));
+	int n = 0;
 
 	for (int i = 0; i < vq_model_stages(m); i++) {
 		const struct vq_data_spec *spec[] = { &stage[i].train.data, &stage[i].train.validate };
-		for (int k = 0; k < 2; k++)
-			if (stage[i].train.name && spec[k]->source)
-				error |= vq_dataset_check(spec[k], d);
+		for (int k = 0; k < 2; k++) {
+			const char *source = stage[i].train.name ? spec[k]->source : NULL;
+			bool told = false;
+			for (int t = 0; source && t < n; t++)
+				told |= strcmp(missing[t], source) == 0;
+			if (source && !told && vq_dataset_check(spec[k], d) < 0)
+				missing[n++] = source;
+		}
 	}
-	return error;
+	free(missing);
+	return n > 0 ? -1 : 0;
 }
 
 /* --- the run's folder ---------------------------------------------------- */

@@ -103,4 +103,10 @@ sed 's/first: copy\]/first: copy, first: other]/' model/on.yaml >model/twice.yam
 run 3 check model/twice.yaml
 err "there is an alias first already"
 
+# What is missing for several stages is told once, before anything is made.
+run 4 run "$src/graphs/vqvae_cifar10.yaml" --name missing
+err "the data of 'cifar10' (train) is not on this machine"
+expect "it is told once" [ "$(grep -c 'is not on this machine' .err)" -eq 1 ]
+[ ! -e runs/missing ] || fail "a run was left"
+
 finish
