@@ -236,7 +236,7 @@ def markdown(found):
         a, b = r["vqgraph"], r["torch"]
         line(stage_of(r) + (", bf16" if r["precision"] == "bf16" else ""), r["batch"], ms(a["step_ms"]),
              f"{a['share_of_roof']:.2f}", ms(b["step_ms"]) if b else "", f"{r['ratio']:.1f}" if b else "",
-             f"{a['peak_rss_bytes'] / 1e6:.0f}", f"{b['own_rss_bytes'] / 1e6:.0f}" if b else "")
+             f"{a['peak_rss_bytes'] / 1e6:.0f}", f"{b['peak_rss_bytes'] / 1e6:.0f}" if b else "")
     print()
     line("what", "figure")
     line("---", "---")

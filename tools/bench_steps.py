@@ -146,7 +146,7 @@ def row_of(stage, precision, steps, mine, peers, tried):
            "flops_per_step": flops, "roof_gflops": roof,
            "vqgraph": side(times, min(m["step_ms"]["min"] for m in mine), max(m["peak_rss_bytes"] for m in mine), batch,
                            flops, roof),
-           "torch": None, "ratio": None, "ratios": None, "memory_ratio": None}
+           "torch": None, "ratio": None, "ratios": None, "memory_ratio": None, "own_memory_ratio": None}
     row["vqgraph"]["arena_bytes"] = mine[0]["arena_bytes"]
     if peers:
         best = min(peers, key=lambda p: median(p.ms))
@@ -154,7 +154,8 @@ def row_of(stage, precision, steps, mine, peers, tried):
         row["torch"] = {"variant": best.name, **best.about, **side(best.ms, min(best.least), best.peak, batch, flops, roof),
                         "own_rss_bytes": own, "variants": tried}
         pairs = [b / a for a, b in zip(times, best.ms)]
-        row.update(ratio=median(pairs), ratios=pairs, memory_ratio=own / row["vqgraph"]["peak_rss_bytes"])
+        mine_peak = row["vqgraph"]["peak_rss_bytes"]
+        row.update(ratio=median(pairs), ratios=pairs, memory_ratio=best.peak / mine_peak, own_memory_ratio=own / mine_peak)
     return row
 
 
@@ -201,11 +202,12 @@ def show(t, r):
           f"{r['flops_per_step'] / 1e9:.1f}", ms(a["step_ms"]), ms(b["step_ms"]) if b else "-",
           f"{r['ratio']:.2f}" if b else "-", f"{100 * a['share_of_roof']:.0f} %",
           f"{100 * b['share_of_roof']:.0f} %" if b else "-", f"{a['peak_rss_bytes'] / 1e6:.0f}",
-          f"{b['own_rss_bytes'] / 1e6:.0f}" if b else "-", f"{r['memory_ratio']:.1f}" if b else "-",
+          f"{b['peak_rss_bytes'] / 1e6:.0f}" if b else "-",
+          f"{b['peak_rss_bytes'] / a['peak_rss_bytes']:.1f}" if b else "-",
           b["variant"] if b else "")
 
 
 LEGEND = """
 ratio: PyTorch / vqgraph, the median over pairs of turns. of roof: of a matrix product of that precision in vqgraph's process.
-MB: peak memory of vqgraph's process, all of it; of PyTorch's without what it had after `import torch`.
+MB: peak memory of each process, as `time -v` reports it; `import torch` takes its part of PyTorch's (own_rss_bytes in --out FILE is without).
 *: a smaller batch than the stage's (--full: its own)."""
