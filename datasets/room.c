@@ -10,33 +10,14 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "engine/file.h"
+#include "engine/memory.h"
 
 enum { NAMES = 100 };
 static const char ending[] = ".part";
-
-int64_t
-vq_room_memory(void)
-{
-	static const int limits[] = { RLIMIT_AS, RLIMIT_DATA };
-	int64_t have = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
-	FILE *in = fopen("/sys/fs/cgroup/memory.max", "re");
-	struct rlimit limit;
-	long long group;
-
-	if (in != NULL && fscanf(in, "%lld", &group) == 1 && group < have)
-		have = group;
-	if (in != NULL)
-		fclose(in);
-	for (size_t i = 0; i < VQ_COUNT(limits); i++)
-		if (getrlimit(limits[i], &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && (int64_t)limit.rlim_cur < have)
-			have = (int64_t)limit.rlim_cur;
-	return have;
-}
 
 /* --- a file ------------------------------------------------------------------ */
 
@@ -138,7 +119,7 @@ report(int64_t count, int64_t bytes, const char *folder, const struct vq_range *
 {
 	struct statvfs fs;
 	struct vq_diag *e = vq_error(d, VQ_DATA, at, "%s: %lld pictures take %.3g GB, more than the memory (%.3g GB)", path,
-	    (long long)count, (double)bytes / 1e9, (double)vq_room_memory() / 1e9);
+	    (long long)count, (double)bytes / 1e9, (double)vq_memory_limit() / 1e9);
 
 	if (folder != NULL && statvfs(folder, &fs) == 0)
 		vq_note(e, NULL, "and than what is free in the cache, %s (%.3g GB)", folder,
@@ -152,7 +133,7 @@ struct vq_room *
 vq_room_new(int64_t count, int64_t bytes, const char *folder, bool keep, const struct vq_range *at, const char *path,
     struct vq_diags *d)
 {
-	int64_t memory = vq_room_memory();
+	int64_t memory = vq_memory_limit();
 	struct vq_room *r = vq_alloc(sizeof(*r));
 	bool large = bytes > memory / 2;
 

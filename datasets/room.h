@@ -23,8 +23,6 @@ struct vq_room {
 	char *temp;			/* its name, NULL: it has none */
 };
 
-/* The memory that this process may have. */
-int64_t vq_room_memory(void);
 /* For so many pictures, zeroed.  folder: of the cache, or NULL; keep: the file may be given a
  * name in it later.  NULL after an error (VQ_DATA, for path): there is neither memory nor disk for it. */
 struct vq_room *vq_room_new(int64_t count, int64_t bytes, const char *folder, bool keep, const struct vq_range *at,

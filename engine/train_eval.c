@@ -31,7 +31,8 @@ vq_trainer_open_eval(struct vq_trainer *s)
 	int64_t batch = spec->batch < s->val->count ? spec->batch : s->val->count;
 	if ((s->eval = eval_plan(s, batch)) == NULL)
 		return -1;
-	vq_trainer_attach(s, s->eval, s->t->average > 0);
+	if (vq_trainer_attach(s, s->eval, s->t->average > 0) < 0)
+		return -1;
 	int64_t rest = s->val->count % batch;
 	if (rest == 0 || s->t->validate.source == NULL)
 		return 0;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/memory.h"
 #include "engine/op.h"
 #include "engine/plan.h"
 #include "engine/train_private.h"
@@ -29,11 +30,32 @@ bind_scalars(struct vq_trainer *s, struct vq_plan *p)
 	}
 }
 
+/* Whether there is memory for a plan: -1 after an error where there never will be. */
+static int
+check_memory(struct vq_trainer *s, int64_t bytes)
+{
+	int64_t limit = vq_memory_limit(), left = vq_memory_free() + s->memory_bytes;
+
+	if (bytes > limit) {
+		struct vq_diag *e = vq_error(s->d, VQ_FAILED, &s->t->at, "stage %s: a batch of %lld needs %.3g GB of memory, and "
+		    "this process may have %.3g GB", s->t->name, (long long)s->t->data.batch, (double)bytes / 1e9, (double)limit / 1e9);
+
+		vq_help(e, "a smaller batch, or `recompute: true` at the model's repeated steps, needs less");
+		return -1;
+	}
+	if (bytes > left)
+		vq_run_say(s->r->run, "stage %s: a batch of %lld needs %.3g GB of memory, and %.3g GB are free: the system may slow "
+		    "down or end this process", s->t->name, (long long)s->t->data.batch, (double)bytes / 1e9, (double)left / 1e9);
+	return 0;
+}
+
 int
 vq_trainer_attach(struct vq_trainer *s, struct vq_plan *p, bool average)
 {
 	p->average = average;
 	if (p->arena_bytes > s->memory_bytes) {
+		if (check_memory(s, p->arena_bytes) < 0)
+			return -1;
 		free(s->memory);
 		s->memory = vq_plan_alloc_arena(p->arena_bytes);
 		s->memory_bytes = p->arena_bytes;
@@ -67,7 +89,10 @@ vq_trainer_plan(struct vq_trainer *s, unsigned active, bool apply)
 	if (p == NULL)
 		return NULL;
 	vq_assert(s->variants < VQ_MAX_VARIANTS);
-	vq_trainer_attach(s, p, false);
+	if (vq_trainer_attach(s, p, false) < 0) {
+		vq_plan_free(p);
+		return NULL;
+	}
 	s->variant[s->variants++] = (struct vq_variant){ active, apply, p };
 	return p;
 }

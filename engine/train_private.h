@@ -67,7 +67,7 @@ unsigned vq_trainer_active(const struct vq_trainer *s);
 void vq_trainer_say_starts(struct vq_trainer *s);
 /* The plan of one step with these updates on; made when first asked for. */
 struct vq_plan *vq_trainer_plan(struct vq_trainer *s, unsigned active, bool apply);
-/* Makes plans runnable in the memory that all of them share. */
+/* Makes plans runnable in the memory that all of them share; -1 after an error: there is not as much. */
 int vq_trainer_attach(struct vq_trainer *s, struct vq_plan *p, bool average);
 /* Binds the fields of a batch to the graph's inputs of the same names. */
 void vq_trainer_bind(struct vq_plan *p, const struct vq_dataset *data, const void *const *field);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/memory.h"
 #include "engine/sample.h"
 #include "engine/stage.h"
 #include "tools/tool.h"
@@ -23,6 +24,7 @@ struct result {
 	int64_t batch;
 	int values, nodes;
 	int64_t params, state, arena;
+	int64_t memory;			/* bytes: the arena, parameters and state */
 	double flops, expand_s;
 	double gradient_s;		/* gradients and updates; 0 where there are none */
 	struct vq_text passes;		/* "simplify   0.123 ms   45 nodes" lines */
@@ -37,6 +39,17 @@ struct check {
 	double load_s;
 };
 
+static int64_t
+leaf_bytes(const struct vq_graph *g)
+{
+	int64_t sum = 0;
+
+	for (vq_id v = 0; v < g->values; v++)
+		if (g->value[v].kind == VQ_PARAM || g->value[v].kind == VQ_STATE)
+			sum += (int64_t)vq_type_bytes(&g->value[v].type);
+	return sum;
+}
+
 static void
 add_result(struct check *k, struct vq_graph *g, const char *name, const char *mode, int64_t batch,
     double expand_s, double gradient_s)
@@ -48,6 +61,7 @@ add_result(struct check *k, struct vq_graph *g, const char *name, const char *mo
 
 	r.params = vq_graph_elements(g, VQ_PARAM);
 	r.state = vq_graph_elements(g, VQ_STATE);
+	r.memory = leaf_bytes(g);
 	p = vq_compile(g, &how, &k->c->d);
 	if (!p) {
 		vq_text_free(&r.passes);
@@ -56,6 +70,7 @@ add_result(struct check *k, struct vq_graph *g, const char *name, const char *mo
 	r.values = p->graph->values;
 	r.nodes = p->graph->nodes;
 	r.arena = p->arena_bytes;
+	r.memory += p->arena_bytes;
 	r.flops = vq_plan_flops(p);
 	vq_plan_free(p);
 	vq_grow(k->result, k->results, k->cap);
@@ -172,6 +187,29 @@ check_stage(struct check *k, int i)
 
 /* --- reports --------------------------------------------------------------- */
 
+/* What each training step takes beside its data, and what there is. */
+static void
+print_memory(const struct check *k, struct vq_text *out)
+{
+	int64_t limit = vq_memory_limit(), left = vq_memory_free();
+	char buf[VQ_NUM_STR], rest[VQ_NUM_STR];
+
+	for (int i = 0; i < k->results; i++) {
+		const struct result *r = &k->result[i];
+
+		if (strcmp(r->mode, "step") != 0)
+			continue;
+		vq_text_add(out, "memory of stage %s, batch %lld: %s (arena, parameters, optimizer), besides its data\n", r->name,
+		    (long long)r->batch, vq_bytes_str((double)r->memory, buf));
+		if (r->memory > left)
+			vq_text_add(out, "  more than the %s that %s\n", vq_bytes_str((double)(r->memory > limit ? limit : left), buf),
+			    r->memory > limit ? "a process may have here: it cannot be trained so" : "are free");
+		if (r->memory > left)
+			vq_text_add(out, "  a smaller batch, or `recompute: true` at the model's repeated steps, needs less\n");
+	}
+	vq_text_add(out, "memory here: %s, %s of them free\n", vq_bytes_str((double)limit, buf), vq_bytes_str((double)left, rest));
+}
+
 static void
 print_table(const struct check *k)
 {
@@ -197,6 +235,7 @@ print_table(const struct check *k)
 		vq_table_cell(&t, "%s", vq_si_str(r->flops, buf));
 	}
 	vq_table_end(&t, k->c->color_out, &out);
+	print_memory(k, &out);
 	vq_text_add(&out, "ok: %s, %d graph%s, %d stage%s\n", vq_model_path(k->m), graphs, graphs == 1 ? "" : "s",
 	    stages, stages == 1 ? "" : "s");
 	fwrite(out.s, 1, out.len, stdout);
@@ -286,12 +325,15 @@ print_json(const struct check *k)
 		json_object_set_new(j, "parameters", json_integer(r->params));
 		json_object_set_new(j, "state", json_integer(r->state));
 		json_object_set_new(j, "arena_bytes", json_integer(r->arena));
+		json_object_set_new(j, "memory_bytes", json_integer(r->memory));
 		json_object_set_new(j, "flops", json_real(r->flops));
 		if (k->o->time)
 			json_object_set_new(j, "ms", times_of(r));
 		json_array_append_new(graphs, j);
 	}
 	json_object_set_new(top, "graphs", graphs);
+	json_object_set_new(top, "memory_limit_bytes", json_integer(vq_memory_limit()));
+	json_object_set_new(top, "memory_free_bytes", json_integer(vq_memory_free()));
 	if (k->o->time)
 		json_object_set_new(top, "parse_ms", json_real(1e3 * k->load_s));
 	json_object_set_new(top, "errors", errors_of(&k->c->d));

@@ -92,4 +92,43 @@ err "it has no resolved.yaml"
 cp expanded.yaml folder/resolved.yaml
 run 0 dump folder --graph forward
 out "graph forward"
+
+# Memory: what each training step needs, and what there is.
+run 0 check tiny.yaml
+out "memory of stage"
+out "memory here: "
+run 0 check tiny.yaml --json
+for key in memory_bytes memory_limit_bytes memory_free_bytes; do
+	expect "there is $key" grep -q "\"$key\": [1-9]" .out
+done
+cat >huge.yaml <<'END'
+vqgraph: 1
+use: [lib/nn]
+modules:
+  last: {linear: {out: 1}}
+graphs:
+  pairs:
+    in:
+      image: f32[batch, 28, 28, 1]
+    steps:
+      - {last: {x: image}, as: y}
+      - {reshape: {x: y, shape: [$(batch * 784), 1]}, as: column}
+      - {reshape: {x: y, shape: [1, $(batch * 784)]}, as: row}
+      - {mul: {a: column, b: row}}
+      - {mean: {}, as: loss}
+    out: [loss]
+stages:
+  pairs:
+    do: train
+    graph: pairs
+    updates: [{minimize: loss, optimizer: {adam: {lr: 1e-3}}}]
+    data: {source: digits, split: train, batch: 1024}
+    epochs: 1
+END
+run 0 check huge.yaml
+out "cannot be trained so"
+run 1 run huge.yaml --progress none
+err "stage pairs: a batch of 1024 needs 5.16e+03 GB of memory, and this process may have"
+err "a smaller batch"
+
 finish
