@@ -12,17 +12,15 @@
 #include "engine/plan.h"
 #include "ops/kernels/kernels.h"
 
+/* Whether run knows all its floating types. */
 static bool
-is_f32_only(const struct vq_graph *g, const struct vq_node *n)
+is_fast(const struct vq_graph *g, const struct vq_node *n)
 {
-	for (int j = 0; j < n->nin; j++) {
-		enum vq_dtype t = g->value[n->in[j]].type.dtype;
-		if (vq_is_float(t) && t != VQ_F32)
-			return false;
-	}
-	for (int j = 0; j < n->nout; j++) {
-		enum vq_dtype t = g->value[n->out + j].type.dtype;
-		if (vq_is_float(t) && t != VQ_F32)
+	bool bf16 = n->op->flags & VQ_OP_BF16 && vq_type_at(g, n->in[0])->dtype == VQ_F32;
+
+	for (int j = 0; j < n->nin + n->nout; j++) {
+		enum vq_dtype t = vq_type_at(g, j < n->nin ? n->in[j] : n->out + j - n->nin)->dtype;
+		if (vq_is_float(t) && t != VQ_F32 && !(bf16 && t == VQ_BF16))
 			return false;
 	}
 	return true;
@@ -79,7 +77,7 @@ vq_plan_steps(struct vq_plan *p, bool reference)
 	for (int i = 0; i < g->nodes; i++) {
 		const struct vq_node *n = &g->node[i];
 		struct vq_exec_step *s = &p->step[i];
-		bool fast = n->op->run && !(reference && n->op->ref) && is_f32_only(g, n);
+		bool fast = n->op->run && !(reference && n->op->ref) && is_fast(g, n);
 		s->run = fast ? n->op->run : n->op->ref;
 		if (s->run == NULL && !(n->op->flags & VQ_OP_ALIAS))
 			vq_bug("%s has no kernel for its types", n->op->name);

@@ -248,6 +248,7 @@ add_cached(struct vq_walk *w, const struct vq_node *n, const vq_id *in)
 	struct vq_shape key = vq_type_at(w->from, n->in[1])->shape, value = vq_type_at(w->from, n->in[2])->shape;
 	int64_t heads = vq_node_int(n, "heads"), time = key.dim[1];
 	struct vq_type kept = *vq_type_at(w->from, n->in[1]);
+	kept.dtype = w->bf16 && kept.dtype == VQ_F32 ? VQ_BF16 : kept.dtype;
 	kept.shape = vq_shape_of(5, (int64_t[]){ key.dim[0], heads, (time + 15) / 16, key.dim[2] / heads, 16 });
 	vq_id k = vq_graph_leaf(g, VQ_STATE, keys, &kept);
 	kept.shape = vq_shape_of(4, (int64_t[]){ value.dim[0], heads, time, value.dim[2] / heads });
@@ -372,9 +373,11 @@ walk_graphs(struct vq_walk *w, const char *name, vq_id output)
 	w->now = vq_alloc_array(n, sizeof(*w->now));
 	w->kept = vq_alloc_array(n, sizeof(*w->kept));
 	w->whole = vq_alloc_array(n, sizeof(*w->whole));
-	w->packed = vq_alloc_array(2 * n, sizeof(*w->packed));
+	w->packed = vq_alloc_array(4 * n, sizeof(*w->packed));
 	for (size_t i = 0; i < n; i++)
-		w->now[i] = w->kept[i] = w->whole[i] = w->packed[i] = w->packed[n + i] = VQ_NONE;
+		w->now[i] = w->kept[i] = w->whole[i] = VQ_NONE;
+	for (size_t i = 0; i < 4 * n; i++)
+		w->packed[i] = VQ_NONE;
 	w->step = new_graph(w);
 	w->weights = new_graph(w);
 	w->once = new_graph(w);
@@ -418,7 +421,7 @@ int
 vq_incremental(const struct vq_model *m, const struct vq_growing *how, struct vq_incremental *out,
     struct vq_diags *d)
 {
-	struct vq_walk w = { .length = how->length, .d = d };
+	struct vq_walk w = { .length = how->length, .bf16 = how->bf16, .d = d };
 	struct vq_graph *from = expand(m, how, how->length, d), *less = NULL;
 	vq_id output = from ? vq_graph_find_output(from, how->output) : VQ_NONE;
 

@@ -13,6 +13,9 @@
  *   weights  the same for what depends on no input at all (positions, tables in another
  *          shape, matrices packed for many products): once and step read it
  *
+ * In bf16 matrices are packed rounded, and so are keys and values; what else a product takes is
+ * rounded by the precision pass (engine/precision.c), which is to follow.
+ *
  * Positions 0, 1, 2, ... must be given in order; then output i of the steps is, up to
  * rounding, position i of the whole graph's output.
  */
@@ -28,6 +31,7 @@ struct vq_growing {
 	const char *output;		/* the value wanted at each position */
 	const struct vq_size *size;	/* the other free sizes */
 	int sizes;
+	bool bf16;			/* products with weights, unless the file fixes them, and what attention keeps */
 };
 
 struct vq_incremental {

@@ -114,13 +114,14 @@ vq_incremental_kept(struct vq_walk *w, vq_id v)
 	return kept_in(w, w->step, v);
 }
 
-/* A product that rounds its operands stays what it is: packed ones are of f32. */
+/* Whether a product rounds its operands: as the file says, or as is asked for. */
 static bool
-rounds(const struct vq_node *n)
+rounds(const struct vq_walk *w, const struct vq_node *n)
 {
 	const struct vq_param *p = vq_param_find(n->op->params, "precision");
+	int says = p ? *(const int *)((const char *)n->params + p->offset) : VQ_PRECISION_F32;
 
-	return p && *(const int *)((const char *)n->params + p->offset) == VQ_PRECISION_BF16;
+	return says == VQ_PRECISION_BF16 || (says == VQ_PRECISION_AUTO && w->bf16);
 }
 
 bool
@@ -129,20 +130,20 @@ vq_incremental_can_pack(const struct vq_walk *w, const struct vq_node *n)
 	const struct vq_type *a = vq_type_at(w->from, n->in[0]), *b = vq_type_at(w->from, n->in[1]);
 
 	return !w->moves[n->in[1]] && w->axis[n->in[1]] == VQ_NONE && !vq_node_bool(n, "transpose_a") &&
-	    a->dtype == VQ_F32 && b->shape.rank == 2 && !rounds(n);
+	    a->dtype == VQ_F32 && b->shape.rank == 2;
 }
 
 vq_id
 vq_incremental_product(struct vq_walk *w, const struct vq_node *n, vq_id a)
 {
-	bool transposed = vq_node_bool(n, "transpose_b");
-	vq_id b = n->in[1], *panels = &w->packed[2 * b + transposed];
+	bool transposed = vq_node_bool(n, "transpose_b"), bf16 = rounds(w, n);
+	vq_id b = n->in[1], *panels = &w->packed[4 * b + 2 * bf16 + transposed];
 	struct vq_graph *by = maker(w, b);
 
 	if (*panels == VQ_NONE) {
 		vq_id x = whole(w, b);
 		by->now = n->origin;
-		x = VQ_EMIT1(by, "pack", x, "transpose=%s", transposed ? "true" : "false");
+		x = VQ_EMIT1(by, "pack", x, "transpose=%s bf16=%s", transposed ? "true" : "false", bf16 ? "true" : "false");
 		*panels = pass_on(by, x, w->step, w->keeps++);
 	}
 	return VQ_EMIT2(w->step, "matmul_packed", a, *panels, "columns=%lld",

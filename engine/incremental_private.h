@@ -21,10 +21,10 @@ struct vq_walk {
 	vq_id *now;		/* by value: in step, at the position */
 	vq_id *whole;		/* by value: at full length, in once or weights */
 	int *kept;		/* by value: the number it is stored under, or VQ_NONE */
-	vq_id *packed;		/* twice by value: in step, packed as it is and as its transpose */
+	vq_id *packed;		/* four times by value: in step, packed as it is and as its transpose, in f32 and bf16 */
 	vq_id position;
 	int keeps, caches;
-	bool failed;
+	bool bf16, failed;
 	struct vq_diags *d;
 };
 

@@ -128,6 +128,7 @@ enum vq_op_flags {
 	VQ_OP_INTERNAL = 16,	/* made by passes; not for model files */
 	VQ_OP_TRAINING = 32,	/* belongs to training: a step wants an `if`, see expand.c */
 	VQ_OP_STOPS = 128,	/* no gradient reaches an input */
+	VQ_OP_BF16 = 256,	/* run takes and makes bf16 where infer lets it, if in[0] is f32 */
 	VQ_OP_MOVES = 64,	/* every element of out[0] is one of an input's of its type, unchanged */
 };
 

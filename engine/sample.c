@@ -18,6 +18,9 @@
 /* Rows for each thread from which on each draws apart.  Then fetching the weights, which each
  * does for itself, takes less time than multiplying by them. */
 enum { PART_ROWS = 8 };
+/* Rows that one thread draws at once.  More would not make weights cheaper, which are fetched fast enough for
+ * as many, and push out of the cache what is kept of earlier positions, which each position reads. */
+enum { GROUP_ROWS = 32 };
 
 /* --- opening --------------------------------------------------------------- */
 
@@ -86,14 +89,14 @@ take_vars(struct vq_sampler *s, const struct vq_graph *g, const struct vq_vars *
 }
 
 static int
-compile(struct vq_sampler *s, struct vq_graph **g, struct vq_plan **p, struct vq_diags *d)
+compile(struct vq_sampler *s, struct vq_graph **g, bool bf16, struct vq_plan **p, struct vq_diags *d)
 {
 	struct vq_graph *graph = *g;
 
 	*g = NULL;
 	if (graph == NULL)
 		return 0;
-	if ((*p = vq_compile(graph, &(struct vq_compile){ .threads = s->threads }, d)) == NULL)
+	if ((*p = vq_compile(graph, &(struct vq_compile){ .threads = s->threads, .bf16 = bf16 }, d)) == NULL)
 		return -1;
 	vq_plan_attach(*p, &s->own, NULL);
 	return 0;
@@ -143,7 +146,7 @@ run_weights(struct vq_sampler *s, const struct vq_sampler *first, const struct v
 
 	if (first || s->g.inc.weights == NULL)
 		return 0;
-	if (take_vars(s, s->g.inc.weights, vars, d) < 0 || compile(s, &s->g.inc.weights, &plan, d) < 0)
+	if (take_vars(s, s->g.inc.weights, vars, d) < 0 || compile(s, &s->g.inc.weights, false, &plan, d) < 0)
 		return -1;
 	vq_plan_run(plan, 0, 0);
 	vq_plan_free(plan);
@@ -156,6 +159,7 @@ open_sampler(const struct vq_model *m, const struct vq_sample *how, int64_t batc
     const struct vq_sampler *first, int threads, struct vq_diags *d)
 {
 	struct vq_sampler *s = vq_alloc(sizeof(*s));
+	bool bf16 = how->precision == VQ_SAMPLE_BF16;
 
 	s->how = how;
 	s->batch = batch;
@@ -173,13 +177,23 @@ open_sampler(const struct vq_model *m, const struct vq_sample *how, int64_t batc
 		keep_states(s, first);
 	if (run_weights(s, first, vars, d) < 0 || take_vars(s, s->g.inc.once, vars, d) < 0 ||
 	    take_vars(s, s->g.inc.step, vars, d) < 0 || take_vars(s, s->g.decode, vars, d) < 0 ||
-	    compile(s, &s->g.inc.once, &s->once, d) < 0 || compile(s, &s->g.inc.step, &s->step, d) < 0 ||
-	    compile(s, &s->g.decode, &s->decode, d) < 0) {
+	    compile(s, &s->g.inc.once, bf16, &s->once, d) < 0 || compile(s, &s->g.inc.step, bf16, &s->step, d) < 0 ||
+	    compile(s, &s->g.decode, false, &s->decode, d) < 0) {
 		vq_sampler_free(s);
 		return NULL;
 	}
 	bind_inputs(s);
 	return s;
+}
+
+/* n samples in as few groups of at most so many as there can be, all alike; tiles of products are of
+ * fours. */
+static int64_t
+group_of(int64_t n, int64_t most)
+{
+	int64_t groups = (n + most - 1) / most, each = (n + groups - 1) / groups;
+
+	return n <= most ? n : (each + 3) / 4 * 4;
 }
 
 struct vq_sampler *
@@ -189,9 +203,11 @@ vq_sampler_new(const struct vq_model *m, const struct vq_sample *how, int64_t ba
 	int64_t rows = how->guidance == 1 ? batch : 2 * batch;
 
 	threads = threads > 0 ? threads : vq_threads();
-	if (threads == 1 || how->method != VQ_METHOD_CAUSAL || rows < (int64_t)PART_ROWS * threads)
+	if (how->method != VQ_METHOD_CAUSAL || (threads > 1 && rows < (int64_t)PART_ROWS * threads))
 		return open_sampler(m, how, batch, vars, NULL, threads, d);
-	batch = (batch + threads - 1) / threads;
+	batch = group_of((batch + threads - 1) / threads, how->guidance == 1 ? GROUP_ROWS : GROUP_ROWS / 2);
+	if (threads == 1)
+		return open_sampler(m, how, batch, vars, NULL, 1, d);
 	struct vq_sampler *s = open_sampler(m, how, batch, vars, NULL, 1, d);
 	if (s == NULL)
 		return NULL;

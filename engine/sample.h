@@ -60,6 +60,8 @@ int64_t vq_masking_left(enum vq_masking schedule, int64_t n, int64_t step, int64
 
 enum vq_method { VQ_METHOD_CAUSAL, VQ_METHOD_MASKED };
 
+enum vq_sample_precision { VQ_SAMPLE_F32, VQ_SAMPLE_BF16 };
+
 /* As its keys say; graphs/README.md describes each. */
 struct vq_sample {
 	const char *name;		/* of the stage */
@@ -78,6 +80,7 @@ struct vq_sample {
 	int order;			/* enum vq_order */
 	struct vq_ints window, grid;	/* rows and columns of what the graph sees, and of all codes; count 1: of
 					 * both, 0: as they are without the other */
+	int precision;			/* enum vq_sample_precision: of products of what gives the logits; decoding is f32 */
 	const char *decode, *decode_input, *decode_value;
 	double lo, hi;			/* of the pictures' values */
 };

@@ -68,7 +68,7 @@ static struct vq_growing
 growing(const struct judge *j, const struct vq_size *batch)
 {
 	return (struct vq_growing){ .graph = j->s->graph, .time = j->s->time, .length = j->s->length,
-	    .output = j->s->value, .size = batch, .sizes = 1 };
+	    .output = j->s->value, .size = batch, .sizes = 1, .bf16 = j->s->precision == VQ_SAMPLE_BF16 };
 }
 
 /* Whether the graph is right when it is short: then it is the length that is wrong. */

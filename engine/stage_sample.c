@@ -14,6 +14,8 @@
 
 static const char *const methods[] = { [VQ_METHOD_CAUSAL] = "causal", [VQ_METHOD_MASKED] = "masked", NULL };
 
+static const char *const precisions[] = { [VQ_SAMPLE_F32] = "f32", [VQ_SAMPLE_BF16] = "bf16", NULL };
+
 static const struct vq_param params[] = {
 	VQ_ENUM(struct vq_sample, method, "causal", methods, "tokens one after the other, or many at once in place of masks"),
 	VQ_STRING(struct vq_sample, graph, NULL, "the graph that gives the logits of the next token, or of masked ones"),
@@ -39,6 +41,7 @@ static const struct vq_param params[] = {
 	VQ_INT(struct vq_sample, batch, "64", 1, 1e6, "samples at once"),
 	VQ_INTS(struct vq_sample, window, "[]", 1, 8192, 0, 2, "rows and columns of the part of a grid that length is; []: a square"),
 	VQ_INTS(struct vq_sample, grid, "[]", 1, 8192, 0, 2, "rows and columns of codes to draw, a window's or more; []: a window's"),
+	VQ_ENUM(struct vq_sample, precision, "f32", precisions, "of the operands of products that give the logits, and of kept keys and values"),
 	VQ_ENUM(struct vq_sample, order, "raster", vq_order_names, "of the grid's codes in the sequence"),
 	VQ_PARAMS_END
 };

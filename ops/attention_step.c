@@ -7,6 +7,9 @@
  *   position   i32[1]: where the newest stands, 0 .. T-1
  *   y [n, 1, e]   keys, values: with the newest added
  *
+ * keys and values may be bf16 where the others are f32: what is kept of a position is rounded,
+ * and half the bytes are read at each later one; all arithmetic is f32.
+ *
  * Keys lie position by position, so that the scores of many positions are vectors and none is
  * summed up across; what a head reads of either lies together.
  *
@@ -48,7 +51,7 @@ check_port(struct vq_infer *q, int i, const struct vq_shape *want)
 		return vq_infer_error(q, i, "must be floating, is %s", vq_dtype_name(q->in[i].dtype));
 	if (!vq_shape_equal(s, want))
 		return vq_infer_error(q, i, "must be %s, is %s", vq_shape_str(want, a), vq_shape_str(s, b));
-	if (q->in[i].dtype != q->in[Q].dtype)
+	if (q->in[i].dtype != q->in[Q].dtype && !(i >= KEYS && q->in[i].dtype == VQ_BF16))
 		return vq_infer_error(q, i, "is %s where q is %s (cast converts)", vq_dtype_name(q->in[i].dtype),
 		    vq_dtype_name(q->in[Q].dtype));
 	return 0;
@@ -75,6 +78,9 @@ infer(struct vq_infer *q)
 	for (int i = Q; i <= VALUES; i++)
 		if (check_port(q, i, &want[i]) < 0)
 			return -1;
+	if (q->in[KEYS].dtype != q->in[VALUES].dtype)
+		return vq_infer_error(q, VALUES, "is %s where keys are %s", vq_dtype_name(q->in[VALUES].dtype),
+		    vq_dtype_name(q->in[KEYS].dtype));
 	if (q->in[POSITION].dtype != VQ_I32 || at->rank != 1 || at->dim[0] != 1)
 		return vq_infer_error(q, POSITION, "must be one number: i32[1]");
 	q->out[0] = q->in[V];
@@ -161,38 +167,79 @@ ref(const struct vq_call *c)
 
 /* --- fast ----------------------------------------------------------------- */
 
-/* One head of one sequence: its caches as the outputs (copied where they are not the same
- * memory), the newest added, and what it takes from all.  w: room for a weight of each position. */
+/* What the next head will read: one after the other, waiting for memory would take most of the time. */
 static void
-attend(const struct vq_call *c, int64_t head, float *w)
+fetch(const char *from, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i += 64)
+		__builtin_prefetch(from + i, 0, 2);
+}
+
+/* The newest key and value of a head. */
+static void
+keep(const struct vq_call *c, int64_t head, int64_t position, char *keys, char *values, float *room)
+{
+	int64_t d = c->in[KEYS].type->shape.dim[3], e = c->in[VALUES].type->shape.dim[3];
+	int64_t at = position / LANES * d * LANES + position % LANES;
+	const float *k = (const float *)c->in[K].data + head * d, *v = (const float *)c->in[V].data + head * e;
+
+	if (c->in[KEYS].type->dtype == VQ_F32) {
+		for (int64_t i = 0; i < d; i++)
+			((float *)keys)[at + i * LANES] = k[i];
+		memcpy((float *)values + position * e, v, (size_t)e * sizeof(*v));
+		return;
+	}
+	uint16_t *fresh = (uint16_t *)room;
+	vq_steps(c->k)->round(fresh, k, d);
+	for (int64_t i = 0; i < d; i++)
+		((uint16_t *)keys)[at + i * LANES] = fresh[i];
+	vq_steps(c->k)->round((uint16_t *)values + position * e, v, e);
+}
+
+/* One head of one sequence: its caches as the outputs (copied where they are not the same
+ * memory), the newest added, and what it takes from all.  w: room_of() numbers. */
+static void
+attend(const struct vq_call *c, int64_t head, bool last, float *w)
 {
 	const int64_t *k = c->in[KEYS].type->shape.dim, *v = c->in[VALUES].type->shape.dim;
 	int64_t position = *(const int32_t *)c->in[POSITION].data, d = k[3], e = v[3];
-	int64_t keys_of = k[2] * d * LANES, values_of = v[2] * e;
-	float *keys = (float *)c->out[1].data + head * keys_of, *values = (float *)c->out[2].data + head * values_of;
-	float *y = (float *)c->out[0].data + head * e;
+	bool half = c->in[KEYS].type->dtype == VQ_BF16;
+	size_t element = half ? sizeof(uint16_t) : sizeof(float);
+	size_t keys_of = (size_t)(k[2] * d * LANES) * element, values_of = (size_t)(v[2] * e) * element;
+	char *keys = (char *)c->out[1].data + (size_t)head * keys_of, *values = (char *)c->out[2].data + (size_t)head * values_of;
+	const float *q = (const float *)c->in[Q].data + head * d;
+	float *y = (float *)c->out[0].data + head * e, scale = (float)scale_of(c->params, k[1] * d);
 
 	if (c->out[1].data != c->in[KEYS].data)
-		memcpy(keys, (const float *)c->in[KEYS].data + head * keys_of, (size_t)keys_of * sizeof(*keys));
+		memcpy(keys, (const char *)c->in[KEYS].data + (size_t)head * keys_of, keys_of);
 	if (c->out[2].data != c->in[VALUES].data)
-		memcpy(values, (const float *)c->in[VALUES].data + head * values_of, (size_t)values_of * sizeof(*values));
+		memcpy(values, (const char *)c->in[VALUES].data + (size_t)head * values_of, values_of);
 	if (position < 0 || position >= v[2]) {
 		for (int64_t i = 0; i < e; i++)
 			y[i] = NAN;
 		return;
 	}
-	for (int64_t i = 0; i < d; i++)
-		keys[(position / LANES * d + i) * LANES + position % LANES] = ((const float *)c->in[K].data)[head * d + i];
-	memcpy(values + position * e, (const float *)c->in[V].data + head * e, (size_t)e * sizeof(*values));
-	vq_steps(c->k)->scores(w, (const float *)c->in[Q].data + head * d, keys, d, (float)scale_of(c->params, k[1] * d), position + 1);
+	if (!last) {
+		fetch(keys + keys_of, (size_t)((position / LANES + 1) * d * LANES) * element);
+		fetch(values + values_of, (size_t)((position + 1) * e) * element);
+	}
+	keep(c, head, position, keys, values, w);
+	if (half)
+		vq_steps(c->k)->scores_bf16(w, q, (const uint16_t *)keys, d, scale, position + 1);
+	else
+		vq_steps(c->k)->scores(w, q, (const float *)keys, d, scale, position + 1);
 	vq_rows(c->k)->softmax(w, w, 1, position + 1);
-	vq_steps(c->k)->mix(y, w, values, position + 1, e);
+	if (half)
+		vq_steps(c->k)->mix_bf16(y, w, (const uint16_t *)values, position + 1, e);
+	else
+		vq_steps(c->k)->mix(y, w, (const float *)values, position + 1, e);
 }
 
+/* For a weight of each position, or before those are known a key. */
 static int64_t
 room_of(const int64_t *keys)
 {
-	return keys[2] * LANES;
+	return keys[2] * LANES > keys[3] ? keys[2] * LANES : keys[3];
 }
 
 static void
@@ -204,12 +251,12 @@ run(const struct vq_call *c)
 
 	if (vq_rows_team(c->threads, heads * (position + 1) * (k[3] + v[3])) == 1) {
 		for (int64_t i = 0; i < heads; i++)
-			attend(c, i, room);
+			attend(c, i, i + 1 == heads, room);
 		return;
 	}
 	#pragma omp parallel for num_threads(c->threads) schedule(static)
 	for (int64_t i = 0; i < heads; i++)
-		attend(c, i, room + omp_get_thread_num() * room_of(k));
+		attend(c, i, i + 1 == heads, room + omp_get_thread_num() * room_of(k));
 }
 
 static size_t
@@ -229,8 +276,9 @@ flops(const struct vq_cost *c)
 /* --- declarations --------------------------------------------------------- */
 
 /* n sequences, h heads of d and e channels, b blocks of 16 positions with room for T. */
-#define STEP(n, h, d, e, b, T, c, v, at) "q=f32[" #n ",1," #c "] k=f32[" #n ",1," #c "] v=f32[" #n ",1," #v "] " \
-	"keys=f32[" #n "," #h "," #b "," #d ",16] values=f32[" #n "," #h "," #T "," #e "] position=i32[1](" at ")"
+#define KEPT(n, h, d, e, b, T, c, v, type, at) "q=f32[" #n ",1," #c "] k=f32[" #n ",1," #c "] v=f32[" #n ",1," #v "] " \
+	"keys=" #type "[" #n "," #h "," #b "," #d ",16] values=" #type "[" #n "," #h "," #T "," #e "] position=i32[1](" at ")"
+#define STEP(n, h, d, e, b, T, c, v, at) KEPT(n, h, d, e, b, T, c, v, f32, at)
 
 static const struct vq_example examples[] = {
 	{ STEP(2, 2, 2, 3, 1, 5, 4, 6, "3,4"), "heads=2" },
@@ -240,6 +288,11 @@ static const struct vq_example examples[] = {
 	{ STEP(1, 1, 4, 4, 1, 5, 4, 4, "-2,-1") },
 	{ STEP(2, 2, 33, 39, 5, 70, 66, 78, "68,69"), "heads=2" },
 	{ STEP(8, 8, 32, 32, 4, 50, 256, 256, "49,50"), "heads=8", .doc = "timed" },
+	{ KEPT(2, 2, 2, 3, 1, 5, 4, 6, bf16, "3,4"), "heads=2", .doc = "kept as bf16" },
+	{ KEPT(2, 1, 4, 3, 1, 5, 4, 3, bf16, "0,1") },
+	{ KEPT(1, 1, 4, 4, 1, 5, 4, 4, bf16, "5,6") },
+	{ KEPT(2, 2, 33, 39, 5, 70, 66, 78, bf16, "68,69"), "heads=2" },
+	{ KEPT(8, 8, 32, 32, 4, 50, 256, 256, bf16, "49,50"), "heads=8" },
 	{ STEP(2, 4, 1, 1, 1, 5, 4, 6, "0,1"), "heads=4", .fails = "has 6 channels, which 4 heads do not divide" },
 	{ STEP(2, 1, 4, 4, 1, 17, 4, 4, "0,1"), .fails = "must be [2, 1, 2, 4, 16], is [2, 1, 1, 4, 16]" },
 	{ STEP(2, 2, 2, 2, 1, 5, 4, 4, "0,1"), .fails = "must be [2, 1, 1, 4, 16], is [2, 2, 1, 2, 16]" },
@@ -249,6 +302,8 @@ static const struct vq_example examples[] = {
 	    .fails = "must be one number: i32[1]" },
 	{ "q=f32[2,1,4] k=f32[2,1,4] v=f32[2,1,4] keys=f32[2,1,1,4,16] values=f32[2,5,4] position=i32[1](0,1)",
 	    .fails = "must have four axes: batch, heads, positions, channels" },
+	{ "q=f32[2,1,4] k=f32[2,1,4] v=f32[2,1,4] keys=bf16[2,1,1,4,16] values=f32[2,1,5,4] position=i32[1](0,1)",
+	    .fails = "is f32 where keys are bf16" },
 	{ 0 }
 };
 
@@ -258,7 +313,7 @@ const struct vq_op vq_ops_attention_step[] = {
 		.name = "attention_step",
 		.doc = "causal attention of one new position to those before it, which are kept",
 		.in = { "q", "k", "v", "keys", "values", "position" }, .out = { "y", "keys", "values" },
-		.params = params, .size = sizeof(struct step), .flags = VQ_OP_INTERNAL,
+		.params = params, .size = sizeof(struct step), .flags = VQ_OP_INTERNAL | VQ_OP_BF16,
 		.infer = infer, .run = run, .ref = ref,
 		.inplace = "1:3 2:4", .scratch = scratch, .flops = flops,
 		.examples = examples,

@@ -247,23 +247,22 @@ START_TEST(rows_apart)
 }
 END_TEST
 
-/* The same of products with a packed matrix, and that they are right. */
+/* The same of products with a matrix that was packed, in pairs of bf16 too, and that they are right. */
 START_TEST(packed_rows_apart)
 {
 	static const int size[][2] = { { 17, 10 }, { 256, 64 }, { 256, 1024 }, { 600, 523 }, { 1024, 75 }, { 5000, 40 } };
 	static const int rows[] = { 1, 2, 3, 5, 7, 8, 9, 13, 16, 49, 97, 200 };
 	enum { MOST = 200 };
-	int k = size[_i / 2][0], n = size[_i / 2][1];
-	bool transposed = _i % 2;
+	int k = size[_i / 4][0], n = size[_i / 4][1];
+	bool transposed = _i % 2, bf16 = _i % 4 / 2;
 	float *a = numbers((int64_t)MOST * k, 5), *b = numbers((int64_t)k * n, 6), *want = numbers((int64_t)MOST * n, 0);
-	struct vq_type panels = f32(3, (n + 31) / 32, k, 32);
+	struct vq_type panels = bf16 ? (struct vq_type){ VQ_BF16, { 4, { (n + 31) / 32, (k + 1) / 2, 32, 2 } } } :
+	    f32(3, (n + 31) / 32, k, 32);
 	void *packed[VQ_MAX_OUT], *out[VQ_MAX_OUT];
-	char columns[32];
+	char columns[64];
 
-	call("pack", transposed ? "transpose=true" : "", 1, (struct vq_type[]){ transposed ? f32(2, n, k) : f32(2, k, n) },
-	    (void *[]){ b }, packed);
-	cblas_sgemm(CblasRowMajor, CblasNoTrans, transposed ? CblasTrans : CblasNoTrans, MOST, n, k, 1, a, k, b,
-	    transposed ? k : n, 0, want, n);
+	snprintf(columns, sizeof(columns), "transpose=%s bf16=%s", transposed ? "true" : "false", bf16 ? "true" : "false");
+	call("pack", columns, 1, (struct vq_type[]){ transposed ? f32(2, n, k) : f32(2, k, n) }, (void *[]){ b }, packed);
 	snprintf(columns, sizeof(columns), "columns=%d", n);
 	float *first = NULL;
 	for (size_t r = VQ_COUNT(rows); r-- > 0; ) {
@@ -276,6 +275,12 @@ START_TEST(packed_rows_apart)
 		if (first != out[0])
 			release(out, 1);
 	}
+	for (int64_t i = 0; bf16 && i < (int64_t)MOST * k; i++)
+		a[i] = rounded(a[i]);
+	for (int64_t i = 0; bf16 && i < (int64_t)k * n; i++)
+		b[i] = rounded(b[i]);
+	cblas_sgemm(CblasRowMajor, CblasNoTrans, transposed ? CblasTrans : CblasNoTrans, MOST, n, k, 1, a, k, b,
+	    transposed ? k : n, 0, want, n);
 	for (int i = 0; i < MOST * n; i++)
 		near(first[i], want[i], tolerance(k) + 1e-6 * fabs((double)want[i]));
 	now.threads = 2;
@@ -380,7 +385,7 @@ main(void)
 	tcase_add_loop_test(tile, words, 0, VQ_ISAS);
 	tcase_add_loop_test(product, products, 0, 11);
 	tcase_add_loop_test(product, rows_apart, 0, 32);
-	tcase_add_loop_test(product, packed_rows_apart, 0, 12);
+	tcase_add_loop_test(product, packed_rows_apart, 0, 24);
 	tcase_add_test(product, roof);
 	tcase_add_loop_test(conv, convolutions, 0, 140);
 	tcase_set_timeout(tile, 60);

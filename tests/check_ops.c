@@ -32,10 +32,10 @@ arrays_new(const struct sample *s, bool wide)
 
 	for (int i = 0; i < s->nin; i++) {
 		a->in_type[i] = s->in[i];
-		if (wide && vq_is_float(s->in[i].dtype))
+		if (wide && s->in[i].dtype == VQ_F32)
 			a->in_type[i].dtype = VQ_F64;
 		a->in[i] = (struct vq_view){ sample_room(&a->in_type[i]), &a->in_type[i] };
-		if (wide && vq_is_float(s->in[i].dtype))
+		if (wide && s->in[i].dtype == VQ_F32)
 			sample_fill(s, i, &a->in[i]);
 		else
 			memcpy(a->in[i].data, s->data[i], vq_type_bytes(&s->in[i]));

@@ -206,7 +206,7 @@ shake(struct vq_vars *v)
 
 /* all [batch, time, vocab] at position i is one [batch, 1, vocab]; rounding is relative to the largest. */
 static void
-same_position(const char *name, const struct vq_view *all, const struct vq_view *one, int64_t i)
+same_position(const char *name, const struct vq_view *all, const struct vq_view *one, int64_t i, float tolerance)
 {
 	int64_t length = all->type->shape.dim[1], vocab = all->type->shape.dim[2];
 	float largest = 1;
@@ -215,15 +215,15 @@ same_position(const char *name, const struct vq_view *all, const struct vq_view 
 		largest = fmaxf(largest, fabsf(((float *)all->data)[k]));
 	for (int64_t k = 0; k < vq_shape_count(&one->type->shape); k++) {
 		float x = ((float *)all->data)[(k / vocab * length + i) * vocab + k % vocab], y = ((float *)one->data)[k];
-		ck_assert_msg(fabsf(x - y) <= 1e-5f * largest, "%s, position %lld, logit %lld: %g and %g, the largest is %g",
+		ck_assert_msg(fabsf(x - y) <= tolerance * largest, "%s, position %lld, logit %lld: %g and %g, the largest is %g",
 		    name, (long long)i, (long long)k, x, y, largest);
 	}
 }
 
 static void
-run_once(struct vq_graph *g, struct vq_vars *vars, const int32_t *labels, struct vq_diags *d)
+run_once(struct vq_graph *g, struct vq_vars *vars, const int32_t *labels, bool bf16, struct vq_diags *d)
 {
-	struct vq_plan *p = vq_compile(g, &(struct vq_compile){ .threads = 2 }, d);
+	struct vq_plan *p = vq_compile(g, &(struct vq_compile){ .threads = 2, .bf16 = bf16 }, d);
 
 	vq_plan_attach(p, vars, NULL);
 	vq_plan_input(p, "label", labels);
@@ -256,6 +256,10 @@ compare(const struct vq_model *m, const struct vq_growing *how, const char *toke
 		ck_assert(inc.weights != NULL);		/* matrices are packed */
 	}
 	struct vq_graph *before[] = { inc.weights, inc.once };
+	int rounded = 0;
+	for (vq_id v = 0; v < inc.step->values; v++)
+		rounded += inc.step->value[v].type.dtype == VQ_BF16;
+	ck_assert(!how->bf16 || !once || rounded > 2 * caches);		/* and matrices */
 	vq_graph_verify(inc.step, "incremental");
 	ck_assert_int_eq(vq_vars_bind(&vars, g, 3, &d), 0);
 	shake(&vars);
@@ -263,8 +267,8 @@ compare(const struct vq_model *m, const struct vq_growing *how, const char *toke
 		if (before[i])
 			ck_assert_int_eq(vq_vars_bind(&vars, before[i], 3, &d), 0);
 	ck_assert_int_eq(vq_vars_bind(&vars, inc.step, 3, &d), 0);
-	struct vq_plan *whole = vq_compile(g, &(struct vq_compile){ .threads = 2 }, &d);
-	struct vq_plan *step = vq_compile(inc.step, &(struct vq_compile){ .threads = 2 }, &d);
+	struct vq_compile as = { .threads = 2, .bf16 = how->bf16 };
+	struct vq_plan *whole = vq_compile(g, &as, &d), *step = vq_compile(inc.step, &as, &d);
 	ck_assert_int_eq(step->copies, 0);		/* caches are written where they lie */
 	for (int64_t i = 0; i < batch * length; i++)
 		tokens[i] = (int32_t)(number((uint64_t)i + 77) % below);
@@ -277,7 +281,7 @@ compare(const struct vq_model *m, const struct vq_growing *how, const char *toke
 	ck_assert(vq_plan_output(whole, how->output, &all));
 	for (int i = 0; i < 2; i++)
 		if (before[i])
-			run_once(before[i], &vars, labels, &d);
+			run_once(before[i], &vars, labels, how->bf16 && i == 1, &d);
 	vq_plan_attach(step, &vars, NULL);
 	vq_plan_input(step, token, now);
 	vq_plan_input(step, "label", labels);
@@ -288,7 +292,8 @@ compare(const struct vq_model *m, const struct vq_growing *how, const char *toke
 			now[b] = tokens[b * length + i];
 		vq_plan_run(step, 1, 0);
 		ck_assert(vq_plan_output(step, how->output, &one));
-		same_position(vq_model_path(m), &all, &one, i);
+		/* Of keys and values that are kept, 8 bits of mantissa. */
+		same_position(vq_model_path(m), &all, &one, i, how->bf16 ? 0.02f : 1e-5f);
 	}
 	vq_plan_free(whole);
 	vq_plan_free(step);
@@ -306,8 +311,9 @@ START_TEST(test_incremental)
 	struct vq_size batch = { "batch", BATCH };
 
 	expect_none(&d);
-	for (int64_t length = 9; length >= 1; length -= 8) {
-		struct vq_growing how = { "next", "time", length, "logits", &batch, 1 };
+	for (int64_t i = 0; i < 4; i++) {
+		int64_t length = i % 2 ? 1 : 9;
+		struct vq_growing how = { "next", "time", length, "logits", &batch, 1, i >= 2 };
 		if (length == 9)
 			compare(m, &how, "token", 11, 5, priors[_i].caches, &priors[_i].once);
 		else
@@ -360,7 +366,7 @@ START_TEST(test_shipped)
 				vq_sample_free(&s);
 				continue;
 			}
-			struct vq_growing how = { s.graph, s.time, s.length, s.value, &batch, 1 };
+			struct vq_growing how = { s.graph, s.time, s.length, s.value, &batch, 1, false };
 			int64_t below = s.codes > 0 ? s.codes : s.start;
 			compare(m, &how, s.token, below > 0 ? below : 2, s.classes > 0 ? s.classes : 1, 0, NULL);
 			vq_sample_free(&s);
@@ -405,7 +411,7 @@ START_TEST(test_refused)
 	    "      - %s\n      - {copy: {}, as: logits}\n    out: [logits]\n", mixers[_i].steps);
 	struct vq_model *m = vq_model_parse("mixer.yaml", text, strlen(text), NULL, 0, &d);
 	expect_none(&d);
-	ck_assert_int_eq(vq_incremental(m, &(struct vq_growing){ "next", "time", 6, "logits", &batch, 1 }, &inc, &d), -1);
+	ck_assert_int_eq(vq_incremental(m, &(struct vq_growing){ "next", "time", 6, "logits", &batch, 1, false }, &inc, &d), -1);
 	ck_assert_int_ge(d.count, 1);
 	ck_assert_int_eq(vq_diags_status(&d), VQ_CONFIG);
 	ck_assert_msg(strstr(d.diag[0]->message, mixers[_i].why) != NULL, "'%s' instead of '%s'", d.diag[0]->message,

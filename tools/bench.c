@@ -235,15 +235,14 @@ find_stage(struct bench *b, const struct vq_model *m, bool *done)
 	int kind = vq_stage_kind(m, i, &b->c->d);
 	if (kind < 0)
 		return -1;
-	if (kind == VQ_STAGE_SAMPLE && (b->o->profile || b->o->no_fuse || b->o->no_recompute ||
-	    vq_cli_given(b->c, "precision"))) {
+	if (kind == VQ_STAGE_SAMPLE && (b->o->profile || b->o->no_fuse || b->o->no_recompute)) {
 		vq_usage_error(b->c, "stage %s draws samples: --%s is for training steps", name,
-		    b->o->profile ? "profile" : b->o->no_fuse ? "no-fuse" : b->o->no_recompute ? "no-recompute" : "precision");
+		    b->o->profile ? "profile" : b->o->no_fuse ? "no-fuse" : "no-recompute");
 		return -1;
 	}
 	if (kind == VQ_STAGE_SAMPLE) {
 		vq_bench_samples(b->c, m, i, &(struct vq_bench_rounds){ b->o->steps, b->o->warmup, b->o->batch,
-		    (uint64_t)b->o->seed });
+		    (uint64_t)b->o->seed, b->o->precision == VQ_TOOL_BF16 });
 		*done = true;
 		return 0;
 	}

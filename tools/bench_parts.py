@@ -129,13 +129,14 @@ def sampling(o):
         yield {**json.loads(done.stdout), "file": named(graph("prior_fashion_small")), "stage": "samples"}
 
 
-SAMPLING = Table("sampling", ("tokens", 10, True), ("s", 8, False), ("PyTorch s", 9, False), ("ratio", 6, False),
-                 ("PyTorch, cached, s", 18, False), ("ratio", 6, False))
+SAMPLING = Table("sampling, beside PyTorch in the same precision", ("tokens", 10, True), ("", 4, True), ("s", 8, False),
+                 ("PyTorch s", 9, False), ("ratio", 6, False), ("PyTorch, cached, s", 18, False), ("ratio", 6, False))
 
 
 def show_sampling(r):
-    SAMPLING.row(f"{r['batch']} x {r['length']}", f"{r['vqgraph_s']:.4f}", f"{r['torch_s']:.2f}", f"{r['ratio']:.1f}",
-                 f"{r['cached_s']:.3f}", f"{r['cached_ratio']:.2f}")
+    for p in (r, r["bf16"]):
+        SAMPLING.row(f"{r['batch']} x {r['length']}", p["precision"], f"{p['vqgraph_s']:.4f}", f"{p['torch_s']:.2f}",
+                     f"{p['ratio']:.1f}", f"{p['cached_s']:.3f}", f"{p['cached_ratio']:.2f}")
 
 
 # --- starting --------------------------------------------------------------------
@@ -241,8 +242,9 @@ def markdown(found):
     line("what", "figure")
     line("---", "---")
     for r in found.get("sampling", []):
-        line(f"drawing {r['batch']} x {r['length']} tokens, {stage_of(r)}", f"{r['vqgraph_s']:.3f} s; PyTorch {r['ratio']:.0f} "
-             f"times as long, with kept keys and values {r['cached_ratio']:.1f} times")
+        for p in (r, r["bf16"]):
+            line(f"drawing {r['batch']} x {r['length']} tokens in {p['precision']}, {stage_of(r)}", f"{p['vqgraph_s']:.3f} s; PyTorch "
+                 f"{p['ratio']:.0f} times as long, with kept keys and values {p['cached_ratio']:.1f} times")
     if found.get("scaling"):
         rows = sorted(found["scaling"], key=lambda r: r["times"])
         line(f"{rows[0]['threads']} threads over one, steps above 1 GFLOP",

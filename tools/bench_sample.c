@@ -23,10 +23,11 @@ report(struct vq_cli *c, const struct vq_sample *s, int64_t batch, double *ms, i
 {
 	qsort(ms, (size_t)rounds, sizeof(*ms), by_value);
 	double median = rounds % 2 ? ms[rounds / 2] : (ms[rounds / 2 - 1] + ms[rounds / 2]) / 2;
-	json_t *top = json_pack("{s:s, s:I, s:I, s:I, s:{s:f, s:f, s:f}, s:f, s:i, s:s}", "stage", s->name,
+	json_t *top = json_pack("{s:s, s:I, s:I, s:I, s:{s:f, s:f, s:f}, s:f, s:i, s:s, s:s}", "stage", s->name,
 	    "batch", (json_int_t)batch, "length", (json_int_t)vq_sample_tokens(s), "rounds", (json_int_t)rounds,
 	    "round_ms", "median", median, "min", ms[0], "max", ms[rounds - 1],
-	    "tokens_per_s", (double)(batch * vq_sample_tokens(s)) / (1e-3 * median), "threads", vq_threads(), "isa", vq_kernels()->name);
+	    "tokens_per_s", (double)(batch * vq_sample_tokens(s)) / (1e-3 * median), "threads", vq_threads(), "isa", vq_kernels()->name,
+	    "precision", vq_precisions[s->precision == VQ_SAMPLE_BF16 ? VQ_TOOL_BF16 : VQ_TOOL_F32]);
 
 	return vq_tool_json(c, top, !c->json);
 }
@@ -66,6 +67,8 @@ vq_bench_samples(struct vq_cli *c, const struct vq_model *m, int stage, const st
 
 	vq_threads_set((int)c->threads);
 	if (vq_sample_read(m, stage, &s, &c->d) == 0 && vq_sample_bind(m, &s, &vars, o->seed, &c->d) == 0) {
+		if (vq_cli_given(c, "precision"))
+			s.precision = o->bf16 ? VQ_SAMPLE_BF16 : VQ_SAMPLE_F32;
 		int64_t batch = o->batch ? o->batch : s.batch;
 		struct vq_sampler *sampler = vq_sampler_new(m, &s, batch, &vars, (int)c->threads, &c->d);
 		if (sampler)

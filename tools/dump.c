@@ -92,6 +92,9 @@ expand_drawing(struct dumper *u, int i, int64_t *batch)
 
 	if (vq_sample_read(u->m, i, &s, &u->c->d) == 0) {
 		*batch = u->o->batch ? u->o->batch : s.batch;
+		if (vq_cli_given(u->c, "precision"))
+			s.precision = u->o->precision == VQ_TOOL_BF16 ? VQ_SAMPLE_BF16 : VQ_SAMPLE_F32;
+		u->bf16 = s.precision == VQ_SAMPLE_BF16;
 		g = vq_sample_step(u->m, &s, *batch, &u->c->d);
 	}
 	u->drawing = s.method == VQ_METHOD_MASKED ? "drawing" : "position";

@@ -128,6 +128,8 @@ override(struct vq_sample_task *k)
 		k->s.top_p = o->top_p;
 	if (vq_cli_given(k->c, "guidance"))
 		k->s.guidance = o->guidance;
+	if (vq_cli_given(k->c, "precision"))
+		k->s.precision = o->precision == VQ_TOOL_BF16 ? VQ_SAMPLE_BF16 : VQ_SAMPLE_F32;
 	if (vq_cli_given(k->c, "batch"))
 		k->s.batch = o->batch;
 	k->tokens = vq_sample_tokens(&k->s);
@@ -242,6 +244,7 @@ print_json(struct vq_sample_task *k, const struct vq_drawing *w)
 	    "length", (json_int_t)k->tokens, "tokens", (json_int_t)(k->n * k->tokens), "seconds", w->seconds,
 	    "tokens_per_s", (double)(k->n * k->tokens) / w->seconds, "seed", (json_int_t)w->seed);
 
+	json_object_set_new(o, "precision", json_string(vq_precisions[k->s.precision == VQ_SAMPLE_BF16 ? VQ_TOOL_BF16 : VQ_TOOL_F32]));
 	json_object_set_new(o, "batch", json_integer(k->s.batch < k->n ? k->s.batch : k->n));
 	return vq_tool_json(k->c, o, false);
 }
@@ -339,6 +342,8 @@ static const struct vq_opt opts[] = {
 	{ "choice-temperature", 0, AT(VQ_O_REAL, choice_temperature), "T", 0, 1e6, .also = choice_also,
 	    .doc = "of a masked prior: noise on which tokens stay; 0: always the surest" },
 	{ "seed", 's', AT(VQ_O_INT, seed), "N", 0, 9e15, .doc = "of the draws (default 1)" },
+	{ "precision", 0, AT(VQ_O_ENUM, precision), "P", .choices = vq_precisions,
+	    .doc = "of the products that give the logits: f32, bf16 (default: the stage's)" },
 	{ "batch", 'b', AT(VQ_O_INT, batch), "B", 1, 1e6,
 	    .doc = "samples at once: changes the speed, not the samples (default: the stage's)" },
 	{ "out", 'o', AT(VQ_O_STRING, out), "FILE", .doc = "where the pictures go: .png, a grid, or .npy" },

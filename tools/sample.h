@@ -11,6 +11,7 @@
 /* The options of the command. */
 struct vq_sample_options {
 	int64_t n, seed, batch, top_k, steps;
+	int precision;
 	double temperature, choice_temperature, top_p, guidance, keep;
 	const char *class, *out, *labels, *codes, *complete, *grid, *checkpoint, *stage;
 };

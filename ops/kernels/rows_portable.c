@@ -51,3 +51,13 @@ vq_steps(const struct vq_kernels *k)
 #endif
 	return &vq_steps_portable;
 }
+
+vq_step_pairs_fn *
+vq_step_pairs(const struct vq_kernels *k)
+{
+#ifdef __x86_64__
+	if (k->isa >= VQ_ISA_AVX512BF16)
+		return k->isa == VQ_ISA_AMX ? vq_step_pairs_amx : vq_step_pairs_avx512bf16;
+#endif
+	return vq_steps(k)->multiply_pairs;
+}

@@ -7,171 +7,161 @@
  */
 #include "ops/kernels/steps.h"
 
-enum {
-	STEP_WIDE = 2 * LANES,		/* columns at once */
-	STEP_DEPTH = 256,		/* of a stretch: 32 KB of a panel, which further rows find in the first-level cache */
-	STEP_AHEAD = 128,		/* rows of a panel fetched ahead into the second level */
-};
+/* Where there is no instruction for pairs, rows are numbers that were rounded, and a word of a
+ * panel is taken apart. */
+enum { STEP_WORD = 2 };
 
-/* Columns of a panel at the right edge. */
-static __attribute__((noinline)) void
-step_edge(float *c, const float *s, int64_t n, bool add)
+INLINE vf
+step_dot(vf s, const float *a, vf b)
 {
-	for (int64_t j = 0; j < n; j++)
-		c[j] = add ? c[j] + s[j] : s[j];
+	s += a[0] * (vf)((vi)b << 16);
+	return s + a[1] * (vf)((vi)b & (int32_t)0xffff0000);
 }
 
-INLINE void
-step_store(float *c, vf lo, vf hi, int64_t n, bool add)
-{
-	float part[STEP_WIDE];
-
-	if (n >= STEP_WIDE) {
-		if (add) {
-			lo += *(vf *)c;
-			hi += *(vf *)(c + LANES);
-		}
-		*(vf *)c = lo;
-		*(vf *)(c + LANES) = hi;
-		return;
-	}
-	*(vf *)part = lo;
-	*(vf *)(part + LANES) = hi;
-	step_edge(c, part, n, add);
-}
-
-/* `rows` rows times two vectors of a panel. */
-INLINE void
-step_tile(int rows, bool ahead, float *c, int64_t ldc, const float *a, int64_t lda, const float *b, int64_t k, int64_t n, bool add)
-{
-	vf s[12][2] = { 0 };
-	const float *from[12];
-
-#pragma GCC unroll 16
-	for (int i = 0; i < rows; i++)
-		from[i] = a + i * lda;
-	for (int64_t x = 0; x < k; x++, b += VQ_STEP_PANEL) {
-		vf lo = *(const vf *)b, hi = *(const vf *)(b + LANES);
-
-		if (ahead) {
-			__builtin_prefetch(b + STEP_AHEAD * VQ_STEP_PANEL, 0, 2);
-			__builtin_prefetch(b + STEP_AHEAD * VQ_STEP_PANEL + 16, 0, 2);
-		}
-#pragma GCC unroll 16
-		for (int i = 0; i < rows; i++) {
-			s[i][0] += from[i][x] * lo;
-			s[i][1] += from[i][x] * hi;
-		}
-	}
-#pragma GCC unroll 16
-	for (int i = 0; i < rows; i++)
-		step_store(c + i * ldc, s[i][0], s[i][1], n, add);
-}
-
-/* All rows, as many at a time as the registers have room for. */
-INLINE void
-step_rows(bool ahead, float *c, int64_t ldc, const float *a, int64_t lda, int64_t m, const float *b, int64_t k, int64_t n, bool add)
-{
-	for (int64_t i = 0, rows; i < m; i += rows, c += rows * ldc, a += rows * lda, ahead = false) {
-		int64_t left = m - i;
-
-		if (STEP_ROWS >= 12 && left >= 12)
-			step_tile((int)(rows = 12), ahead, c, ldc, a, lda, b, k, n, add);
-		else if (STEP_ROWS >= 8 && left >= 8)
-			step_tile((int)(rows = 8), ahead, c, ldc, a, lda, b, k, n, add);
-		else if (STEP_ROWS >= 6 && left >= 6)
-			step_tile((int)(rows = 6), ahead, c, ldc, a, lda, b, k, n, add);
-		else if (left >= 4)
-			step_tile((int)(rows = 4), ahead, c, ldc, a, lda, b, k, n, add);
-		else if (left >= 2)
-			step_tile((int)(rows = 2), ahead, c, ldc, a, lda, b, k, n, add);
-		else
-			step_tile((int)(rows = 1), ahead, c, ldc, a, lda, b, k, n, add);
-	}
-}
+#include "ops/kernels/steps_multiply_body.h"
 
 static void
 step_multiply(float *c, int64_t ldc, const float *a, int64_t lda, int64_t m, const float *b, int64_t k, int64_t n)
 {
-	int64_t parts = (k + STEP_DEPTH - 1) / STEP_DEPTH, part = parts ? (k + parts - 1) / parts : 0;
+	step_sums(false, c, ldc, a, lda, m, b, k, n);
+}
 
-	for (int64_t i = 0; k == 0 && i < m; i++)
-		memset(c + i * ldc, 0, (size_t)n * sizeof(*c));
-	for (int64_t x = 0; x < k; x += part) {
-		int64_t len = k - x < part ? k - x : part;
-		for (int64_t j = 0; j < n; j += STEP_WIDE)
-			step_rows(j == 0, c + j, ldc, a + x, lda, m, b + x * VQ_STEP_PANEL + j, len, n - j, x > 0);
-	}
+static void
+step_multiply_pairs(float *c, int64_t ldc, const float *a, int64_t lda, int64_t m, const uint16_t *b, int64_t pairs, int64_t n)
+{
+	step_sums(true, c, ldc, a, lda, m, b, pairs, n);
 }
 
 /* --- one query -------------------------------------------------------------- */
 
-/* `blocks` blocks of positions. */
+typedef uint16_t step_half __attribute__((vector_size(VECTOR_BYTES / 2), aligned(2), may_alias));
+typedef uint32_t step_bits __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
+
+/* A vector of numbers from element i on: f32, or bf16 when half. */
+INLINE vf
+step_load(bool half, const void *from, int64_t i)
+{
+	if (half)
+		return (vf)(__builtin_convertvector(*(const step_half *)((const uint16_t *)from + i), step_bits) << 16);
+	return *(const vf *)((const float *)from + i);
+}
+
+/* `blocks` blocks of positions; the first key is element `at`. */
 INLINE void
-step_scores(int blocks, float *y, const float *q, const float *keys, int64_t d, float scale)
+step_scores(int blocks, bool half, float *y, const float *q, const void *keys, int64_t at, int64_t d, float scale)
 {
 	enum { PER = VQ_STEP_LANES / LANES };
 	vf s[2 * 4] = { 0 };
 
-	for (int64_t i = 0; i < d; i++, keys += VQ_STEP_LANES)
+	for (int64_t i = 0; i < d; i++, at += VQ_STEP_LANES)
 #pragma GCC unroll 8
 		for (int u = 0; u < blocks * PER; u++)
-			s[u] += q[i] * *(const vf *)(keys + u / PER * d * VQ_STEP_LANES + u % PER * LANES);
+			s[u] += q[i] * step_load(half, keys, at + u / PER * d * VQ_STEP_LANES + u % PER * LANES);
 #pragma GCC unroll 8
 	for (int u = 0; u < blocks * PER; u++)
 		*(vf *)(y + u * LANES) = scale * s[u];
 }
 
-static void
-step_all_scores(float *y, const float *q, const float *keys, int64_t d, float scale, int64_t n)
+INLINE void
+step_all_scores(bool half, float *y, const float *q, const void *keys, int64_t d, float scale, int64_t n)
 {
 	int64_t j = 0;
 
 	for (; j + VQ_STEP_LANES < n; j += 2 * VQ_STEP_LANES)
-		step_scores(2, y + j, q, keys + j * d, d, scale);
+		step_scores(2, half, y + j, q, keys, j * d, d, scale);
 	if (j < n)
-		step_scores(1, y + j, q, keys + j * d, d, scale);
+		step_scores(1, half, y + j, q, keys, j * d, d, scale);
 }
 
-/* `wide` vectors of channels: even and odd positions apart, so that one sum need not wait
- * for the other. */
+static void
+scores_f32(float *y, const float *q, const float *keys, int64_t d, float scale, int64_t n)
+{
+	step_all_scores(false, y, q, keys, d, scale, n);
+}
+
+static void
+scores_bf16(float *y, const float *q, const uint16_t *keys, int64_t d, float scale, int64_t n)
+{
+	step_all_scores(true, y, q, keys, d, scale, n);
+}
+
+/* `wide` vectors of channels from channel j on: even and odd positions apart, so that one sum
+ * need not wait for the other. */
 INLINE void
-step_channels(int wide, float *y, const float *w, const float *values, int64_t n, int64_t e)
+step_channels(int wide, bool half, float *y, const float *w, const void *values, int64_t j, int64_t n, int64_t e)
 {
 	vf s[2][4] = { 0 };
-	int64_t i = 0;
+	int64_t i = 0, at = j;
 
-	for (; i + 2 <= n; i += 2, values += 2 * e)
+	for (; i + 2 <= n; i += 2, at += 2 * e)
 #pragma GCC unroll 4
 		for (int u = 0; u < wide; u++) {
-			s[0][u] += w[i] * *(const vf *)(values + u * LANES);
-			s[1][u] += w[i + 1] * *(const vf *)(values + e + u * LANES);
+			s[0][u] += w[i] * step_load(half, values, at + u * LANES);
+			s[1][u] += w[i + 1] * step_load(half, values, at + e + u * LANES);
 		}
 #pragma GCC unroll 4
 	for (int u = 0; u < wide; u++) {
 		if (i < n)
-			s[0][u] += w[i] * *(const vf *)(values + u * LANES);
-		*(vf *)(y + u * LANES) = s[0][u] + s[1][u];
+			s[0][u] += w[i] * step_load(half, values, at + u * LANES);
+		*(vf *)(y + j + u * LANES) = s[0][u] + s[1][u];
 	}
 }
 
-static void
-step_mix(float *y, const float *w, const float *values, int64_t n, int64_t e)
+INLINE float
+step_element(bool half, const void *from, int64_t i)
+{
+	union { uint32_t bits; float x; } one;
+
+	if (!half)
+		return ((const float *)from)[i];
+	one.bits = (uint32_t)((const uint16_t *)from)[i] << 16;
+	return one.x;
+}
+
+INLINE void
+step_mix(bool half, float *y, const float *w, const void *values, int64_t n, int64_t e)
 {
 	int64_t j = 0;
 
 	for (; j + 4 * LANES <= e; j += 4 * LANES)
-		step_channels(4, y + j, w, values + j, n, e);
+		step_channels(4, half, y, w, values, j, n, e);
 	for (; j + 2 * LANES <= e; j += 2 * LANES)
-		step_channels(2, y + j, w, values + j, n, e);
+		step_channels(2, half, y, w, values, j, n, e);
 	for (; j + LANES <= e; j += LANES)
-		step_channels(1, y + j, w, values + j, n, e);
+		step_channels(1, half, y, w, values, j, n, e);
 	for (; j < e; j++) {
 		float sum = 0;
 		for (int64_t i = 0; i < n; i++)
-			sum += w[i] * values[i * e + j];
+			sum += w[i] * step_element(half, values, i * e + j);
 		y[j] = sum;
 	}
 }
 
-const struct vq_steps STEPS = { .multiply = step_multiply, .scores = step_all_scores, .mix = step_mix };
+static void
+mix_f32(float *y, const float *w, const float *values, int64_t n, int64_t e)
+{
+	step_mix(false, y, w, values, n, e);
+}
+
+static void
+mix_bf16(float *y, const float *w, const uint16_t *values, int64_t n, int64_t e)
+{
+	step_mix(true, y, w, values, n, e);
+}
+
+static void
+round_bf16(uint16_t *to, const float *from, int64_t n)
+{
+	for (int64_t i = 0; i < n; i++) {
+		union { float x; uint32_t bits; } one = { from[i] };
+		uint32_t near = one.bits + 0x7fff + (one.bits >> 16 & 1), nan = one.bits | 0x400000;
+
+		to[i] = (uint16_t)(((one.bits & 0x7fffffff) > 0x7f800000 ? nan : near) >> 16);
+	}
+}
+
+const struct vq_steps STEPS = {
+	.round = round_bf16,
+	.multiply = step_multiply, .multiply_pairs = step_multiply_pairs,
+	.scores = scores_f32, .scores_bf16 = scores_bf16, .mix = mix_f32, .mix_bf16 = mix_bf16,
+};

@@ -258,6 +258,13 @@ for how in "-b 1 -t 1" "-b 3 -t 3" "-b 7 -t 2" "-b 20 -t 1"; do
 	expect "the same codes with $how" cmp -s a.codes.npy b.codes.npy
 	expect "the same pictures with $how" cmp -s a.npy b.npy
 done
+run 0 sample runs/a -n 20 --codes b.codes.npy --precision bf16 -b 20 -t 2 -q
+run 0 sample runs/a -n 20 --codes c.codes.npy stages.samples.precision=bf16 -b 3 -t 1 -q
+expect "the same codes in bf16" cmp -s b.codes.npy c.codes.npy
+run 0 dump prior.yaml --stage samples --precision bf16 --pass precision
+expect "every product is bf16" sh -c '[ "$(grep -c " = matmul" .out)" -eq "$(grep " = matmul" .out | grep -c precision=bf16)" ]'
+run 0 dump prior.yaml --stage samples --pass precision
+expect "f32 is what is not asked for" sh -c '! grep -q precision= .out'
 run 0 sample runs/a -n 20 --codes b.codes.npy --seed 2 -q
 expect "others with another seed" sh -c '! cmp -s a.codes.npy b.codes.npy'
 expect "the mask is never drawn" [ "$(payload a.codes.npy | tr ' ' '\n' | sort -n | tail -n 1)" -lt 8 ]

@@ -256,5 +256,6 @@ expect "both sides are there" grep -q '"variant": "channels_' times.json
 expect "PyTorch's memory is counted without its library" grep -q '"own_rss_bytes": ' times.json
 OMP_NUM_THREADS=1 "$PYTHON" -B "$src/tools/bench_sampling" "$src/graphs/prior_mnist.yaml" --vqgraph "$vqgraph" --batch 1 --turns 1 \
 	--some --threads 1 >sampling.json || fail "bench_sampling"
+expect "in both precisions" grep -q '"bf16": {"precision": "bf16", "vqgraph_s": [0-9].*"f32_cached_ratio": [0-9]' sampling.json
 expect "with and without kept keys and values" grep -q '"cached_ratio": [0-9]' sampling.json
 finish

@@ -130,6 +130,27 @@ for how in "-b 1 -t 1" "-b 3 -t 3" "-b 7 -t 2" "-b 19 -t 1" "-b 20 -t 1" "-b 20 
 done
 run 0 sample runs/a -n 20 --codes b.codes.npy --seed 2 -q
 expect "others with another seed" sh -c '! cmp -s a.codes.npy b.codes.npy'
+# Products in bf16: the same at any number of threads, too, and as the key says.
+run 0 sample runs/a -n 20 --codes a.codes.npy --precision bf16 -t 2 -q
+for how in "-b 1 -t 1" "-b 3 -t 3" "-b 20 -t 1" "-b 20 -t 2" "-b 20 -t 3"; do
+	# shellcheck disable=SC2086
+	run 0 sample runs/a -n 20 --codes b.codes.npy --precision bf16 $how -q
+	expect "the same codes in bf16 with $how" cmp -s a.codes.npy b.codes.npy
+done
+run 0 sample runs/a -n 20 --codes b.codes.npy stages.samples.precision=bf16 -q
+expect "the key is the option" cmp -s a.codes.npy b.codes.npy
+run 0 dump prior.yaml --stage samples --pass precision
+expect "f32 is what is not asked for" sh -c '! grep -q bf16 .out'
+run 0 dump prior.yaml --stage samples --precision bf16 --pass precision
+cp .out asked
+expect "every weight of a product is bf16" sh -c '[ "$(grep -c "matmul_packed" .out)" -eq "$(grep -c "state once.* bf16" .out)" ]'
+expect "keys and values are" sh -c '[ "$(grep -c "state cache.* bf16" .out)" -eq 4 ]'
+run 0 dump prior.yaml --stage samples stages.samples.precision=bf16 --pass precision
+expect "the key changes the same products" cmp -s asked .out
+run 0 dump prior.yaml --stage samples stages.samples.precision=bf16 --precision f32 --pass precision
+expect "the option decides" sh -c '! grep -q bf16 .out'
+run 3 sample runs/a -n 1 --codes b.codes.npy stages.samples.precision=half
+err "must be f32 or bf16, is 'half'"
 # Guided, the batch is twice as long.
 run 0 sample runs/a -n 12 --codes a.codes.npy --guidance 1.5 --top-k 5 --top-p 0.9 --temperature 0.8 -b 12 -t 2 -q
 run 0 sample runs/a -n 12 --codes b.codes.npy --guidance 1.5 --top-k 5 --top-p 0.9 --temperature 0.8 -b 5 -t 1 -q
@@ -149,7 +170,7 @@ expect "what is forbidden is not drawn" [ "$(payload a.codes.npy | tr ' ' '\n' |
 
 run 0 sample runs/a -n 4 --class 7 --out seven.png --labels a.labels.npy --json
 expect "the class asked for" [ "$(payload a.labels.npy)" = "7 7 7 7" ]
-for key in stage samples length tokens seconds tokens_per_s seed batch; do
+for key in stage samples length tokens seconds tokens_per_s seed precision batch; do
 	out "\"$key\": "
 done
 out '"tokens": 196'
@@ -161,6 +182,9 @@ run 0 bench prior.yaml --stage samples -b 4 --steps 2 --warmup 1 --json
 for key in stage batch length rounds round_ms median tokens_per_s threads isa; do
 	out "\"$key\": "
 done
+out '"precision": "f32"'
+run 0 bench prior.yaml --stage samples -b 4 --steps 1 --warmup 0 --precision bf16 --json
+out '"precision": "bf16"'
 run 0 dump prior.yaml --stage samples --nodes -b 3
 out "graph samples, position, batch 3"
 out "attention_step"
