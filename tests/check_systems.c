@@ -26,7 +26,7 @@ static const char *const systems[] = {
 	"vqvae_fashion_small", "prior_fashion_small",
 	"vqvae_mnist_small", "vqvae_cifar10", "vqvae_cifar10_ema",
 	"transformer_options",
-	"vqgan_cifar10", "vqgan_cifar10_options", "vqgan_256", "features_vgg16",
+	"vqgan_cifar10", "vqgan_cifar10_options", "vqgan_cifar10_vanilla", "vqgan_256", "features_vgg16",
 };
 
 static struct vq_diags diags;
