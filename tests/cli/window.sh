@@ -23,6 +23,14 @@ run 0 run "$src/graphs/vqgan_cifar10.yaml" "$@" --name cut --base features=runs/
 run 0 run --resume runs/cut
 expect "the same bits resumed" [ "$("$vqgraph" dump runs/w --hash)" = "$("$vqgraph" dump runs/cut --hash)" ]
 
+# --- pictures without labels, and no classes --------------------------------------------
+npy own.npy "|u1" "(32, 20, 28, 3)" "$(awk 'BEGIN { for (i = 0; i < 32 * 20 * 28 * 3; i++) printf "\\%03o", i * i % 251 }')"
+run 0 run "$src/graphs/vqgan_cifar10.yaml" "$@" --base features=runs/features_cifar10 --name own source="$folder/own.npy" conditional=false \
+	stages.codes.data.limit=0 prior_epochs=1
+run 0 sample runs/own -n 2 --out own.png
+run 2 sample runs/own -n 2 --class 1 --out own.png
+err "stage samples has no classes"
+
 # --- any grid ---------------------------------------------------------------------
 run 0 sample runs/w --grid 5x9 -n 7 --out a.npy --codes a.codes.npy -t 2
 err "wrote a.npy, f32[7, 20, 36, 3]"
