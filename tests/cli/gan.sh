@@ -87,6 +87,18 @@ run 0 run "$graphs/vqgan_cifar10.yaml" $small --name path prior_width=16 layers=
 	stages.codes.data.limit=128 stages.prior.data.batch=32 stages.samples.count=20
 expect "samples are drawn" [ -s runs/path/samples/samples.png ]
 
+# --- a masked prior over the same codes ----------------------------------------------------------
+masked=
+for word in $small; do
+	masked="$masked vqgan.$word"
+done
+run 0 run "$graphs/masked_cifar10.yaml" $masked vqgan.prior_width=16 vqgan.layers=1 vqgan.heads=2 --base vqgan=runs/path --name masked width=16 layers=1 heads=2 epochs=1 \
+	stages.codes.data.limit=128 stages.prior.data.batch=32 stages.samples.count=20 -t 2
+expect "its samples are drawn" [ -s runs/masked/samples/samples.png ]
+run 0 sample runs/masked -n 6 --steps 4 --top-k 8 --top-p 0.9 --class 3 --codes codes.npy -q
+expect "16 codes of each" [ "$(wc -c <codes.npy)" -eq $((128 + 6 * 16 * 4)) ]
+run 0 sample runs/masked --complete digits:test -n 2 --out completed.png -q
+
 # --- what cannot be -----------------------------------------------------------------
 run 3 check "$graphs/vqgan_cifar10.yaml" start=2.5
 err "must be a step, or, between 0 and 1, a share of the steps; is 2.5"
