@@ -172,8 +172,8 @@ struct vq_op {
 	double (*bytes)(const struct vq_cost *c);	/* NULL: every view once */
 
 	/* For computing it again in place of keeping what it made (recompute_choose.c): how many times
-	 * as long it takes as its bytes and operations say.  0: never unless a step is marked so,
-	 * but 1 for what is elementwise, moves or is an alias. */
+	 * as long it takes as its bytes and operations say.  0: never unless a step is marked so;
+	 * but 1.5 for what is elementwise, and 1 for what moves or is an alias. */
 	double again;
 
 	const char *const *also;	/* names people type instead */

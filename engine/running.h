@@ -4,6 +4,7 @@
 #ifndef VQ_RUNNING_H
 #define VQ_RUNNING_H
 
+#include "engine/checkpoint.h"
 #include "engine/stage.h"
 
 /* A stage as it was read.  What an encoding or evaluating one reads stands in train, too:

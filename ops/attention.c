@@ -432,14 +432,14 @@ const struct vq_op vq_ops_attention[] = {
 	{
 		.name = "attention",
 		.doc = "values weighed by the softmax of products of queries and keys, head by head",
-		.params = params, FORWARD, .again = 5,
+		.params = params, FORWARD, .again = 1.5,
 		.also = (const char *const[]){ "scaled_dot_product_attention", "sdpa", "flash_attention", "self_attention",
 		    "multi_head_attention", "mha", "MultiheadAttention", NULL },
 		.examples = examples,
 	}, {
 		.name = "attention_dropout",
 		.doc = "attention, a random share of whose weights is set to zero",
-		.params = dropout_params, .flags = VQ_OP_RANDOM | VQ_OP_TRAINING, FORWARD, .again = 6,
+		.params = dropout_params, .flags = VQ_OP_RANDOM | VQ_OP_TRAINING, FORWARD, .again = 2,
 		.examples = dropout_examples,
 	}, {
 		.name = "attention_grad",

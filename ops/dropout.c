@@ -111,7 +111,7 @@ const struct vq_op vq_ops_dropout[] = {
 		.in = { "x" }, .out = { "y" },
 		.params = params, .size = sizeof(struct dropout), .flags = VQ_OP_RANDOM | VQ_OP_TRAINING,
 		.infer = infer, .grad = grad, .run = run, .ref = ref,
-		.inplace = "0:0", .flops = flops, .again = 2,
+		.inplace = "0:0", .flops = flops, .again = 1,
 		.also = (const char *const[]){ "drop", "Dropout", NULL },
 		.examples = examples,
 	},

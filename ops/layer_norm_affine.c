@@ -282,7 +282,7 @@ const struct vq_op vq_ops_layer_norm_affine[] = {
 		.in = { "x", "scale", "shift" }, .out = { "y", "mean", "variance" },
 		.params = params, .size = sizeof(struct norm),
 		.infer = infer, .grad = grad, .compose = compose, .run = run,
-		.inplace = "0:0", .flops = flops, .again = 2,
+		.inplace = "0:0", .flops = flops, .again = 1,
 		.examples = examples,
 	}, {
 		.name = "layer_norm_affine_grad",

@@ -223,6 +223,7 @@ const struct vq_op vq_ops_matmul[] = {
 		.ref = ref,
 		.scratch = scratch,
 		.flops = flops,
+		.again = 1,
 		.also = also,
 		.examples = examples,
 	},
