@@ -7,66 +7,27 @@
 #include <omp.h>
 #include <string.h>
 
-enum { KEYS = VQ_ATTENTION_KEYS, QUERIES = VQ_ATTENTION_QUERIES, SERIAL = 1 << 18, LINE = 16 };
+enum { KEYS = VQ_ATTENTION_KEYS, QUERIES = VQ_ATTENTION_QUERIES, SERIAL = 1 << 18 };
 
 /* --- shared --------------------------------------------------------------- */
 
 void
-vq_attention_gather(const struct vq_panels *p, float *to, const float *from, int64_t ld, int64_t ldto,
-    int64_t rows, int64_t width)
+vq_attention_gather(const struct vq_panels *p, float *to, const float *from, int64_t ld, int64_t rows, int64_t width)
 {
-	for (int64_t i = 0; i < rows; i++)
-		for (int64_t j = 0; j < width; j += LINE)
-			__builtin_prefetch(from + i * ld + width + j, 0, 2);
-	p->copy(to, ldto, from, ld, rows, width);
+	int64_t depth = VQ_PANEL_DEPTH(width), room = VQ_PANEL_KEYS(rows) - rows;
+
+	p->copy(to, depth, depth, from, ld, rows, width, 1);
+	memset(to + rows * depth, 0, (size_t)(room * depth) * sizeof(*to));
 }
 
-void
-vq_attention_put(const struct vq_attention_tile *x, float *to, int64_t ld, const float *from, int64_t n,
-    int64_t cols, bool add, float *room)
+struct vq_panel
+vq_attention_panel(const struct vq_attention_tile *x, int64_t i, int64_t keys)
 {
-	const struct vq_gemm_micro *u = x->c->k->gemm;
+	const struct vq_attention *a = x->a;
+	int64_t hidden = a->causal ? x->k0 - (i + a->s - a->t) : -KEYS;
 
-	for (int64_t i = 0; i < n; i += u->nr) {
-		int64_t part = vq_attention_least(n - i, u->nr);
-
-		u->pack_transposed(room, from + i * u->nr, u->nr, u->nr, (int)part);
-		if (!add)
-			vq_panels(x->c->k)->copy(to + i, ld, room, u->nr, cols, part);
-		for (int64_t j = 0; add && j < cols; j++)
-			x->c->k->ew[VQ_EW_ADD](to + j * ld + i, to + j * ld + i, room + j * u->nr, NULL, 0, 0, part);
-	}
-}
-
-void
-vq_attention_product(const struct vq_gemm_micro *u, float *c, int64_t ldc, int64_t m, int64_t n,
-    const float *a, int64_t lda, int64_t step, int64_t len, const float *b, bool add)
-{
-	const float *from[VQ_GEMM_TABLE];
-	float *to[VQ_GEMM_TABLE];
-	int64_t zero = 0;
-	struct vq_gemm_block g = { .n = n, .a = from, .c = to, .segs = 1, .len = len, .step = step, .off = &zero,
-	    .b = b, .depth = len, .add = add };
-
-	for (int64_t i = 0; i < m; i += g.m) {
-		g.m = vq_attention_least(m - i, VQ_GEMM_ROWS);
-		for (int64_t r = 0; r < g.m; r++) {
-			from[r] = a + (i + r) * lda;
-			to[r] = c + (i + r) * ldc;
-		}
-		vq_gemm_pad_rows(from, g.m);
-		vq_gemm_block(u, &g);
-	}
-}
-
-void
-vq_attention_hide(const struct vq_attention_tile *x, float *scores, int64_t q, int64_t rows, int width)
-{
-	int64_t first = q + x->a->s - x->a->t + 1 - x->k0;	/* row of the first key that a query lacks */
-	int64_t from = first < 0 ? 0 : first;
-
-	if (x->a->causal && from < rows)
-		vq_panels(x->c->k)->hide(scores + from * width, from - first + 1, rows - from);
+	return (struct vq_panel){ .keys = keys, .hidden = hidden < -KEYS ? -KEYS : hidden, .bits = a->drop ? x->row : NULL,
+	    .bit = i - x->q0, .limit = a->drop, .keep = a->keep };
 }
 
 /* Keys side by side in [n, heads, s, t]: at once where all queries are there. */
@@ -87,13 +48,6 @@ vq_attention_draw(struct vq_attention_tile *x)
 	}
 }
 
-void
-vq_attention_drop(const struct vq_attention_tile *x, float *p, int64_t q, int64_t cols, int64_t rows, int width)
-{
-	for (int64_t j = 0; j < rows; j++, p += width)
-		vq_rows(x->c->k)->keep(p, p, x->row[j] + (q - x->q0), x->a->drop, x->a->keep, cols);
-}
-
 int
 vq_attention_team(const struct vq_attention *a, int threads)
 {
@@ -103,18 +57,17 @@ vq_attention_team(const struct vq_attention *a, int threads)
 int64_t
 vq_attention_chunk(const struct vq_attention *a, int threads)
 {
-	return a->n >= 8 * threads ? a->heads : 1;
+	return a->n >= 8 * threads ? a->n / (8 * threads) * a->heads : 1;
 }
 
 /* --- forward -------------------------------------------------------------- */
 
-/* What a thread works in; by panel: [QUERIES / W] of each. */
+/* What a thread works in; by panel: [QUERIES / W] of each, and one that is not full. */
 struct room {
 	float *k, *v;			/* the block, one row after the other */
 	float *x;			/* [KEYS][W]: scores, then weights */
-	float *q, *y;			/* [d][W] and [e][W] a panel */
+	float *q, *y;			/* [depth][W] a panel */
 	float *most, *sum, *factor;	/* [W] a panel */
-	float *turned;			/* [W][W] */
 	uint16_t *bits;
 };
 
@@ -122,19 +75,19 @@ struct room {
 static struct room
 room_of(const struct vq_attention *a, float *base, int64_t *floats)
 {
-	int64_t keys = vq_attention_least(a->s, KEYS);
+	int64_t keys = VQ_PANEL_KEYS(vq_attention_least(a->s, KEYS));
+	int64_t queries = vq_attention_least(a->t, QUERIES) + VQ_PANEL_MAX;
 	struct room r;
 
 	*floats = 0;
-	r.k = vq_attention_take(base, floats, keys * a->d);
-	r.v = vq_attention_take(base, floats, keys * a->e);
-	r.x = vq_attention_take(base, floats, keys * VQ_GEMM_NR_MAX);
-	r.q = vq_attention_take(base, floats, QUERIES * a->d);
-	r.y = vq_attention_take(base, floats, QUERIES * a->e);
-	r.most = vq_attention_take(base, floats, QUERIES);
-	r.sum = vq_attention_take(base, floats, QUERIES);
-	r.factor = vq_attention_take(base, floats, QUERIES);
-	r.turned = vq_attention_take(base, floats, VQ_GEMM_NR_MAX * VQ_GEMM_NR_MAX);
+	r.k = vq_attention_take(base, floats, keys * VQ_PANEL_DEPTH(a->d));
+	r.v = vq_attention_take(base, floats, keys * VQ_PANEL_DEPTH(a->e));
+	r.x = vq_attention_take(base, floats, keys * VQ_PANEL_MAX);
+	r.q = vq_attention_take(base, floats, queries * VQ_PANEL_DEPTH(a->d));
+	r.y = vq_attention_take(base, floats, queries * VQ_PANEL_DEPTH(a->e));
+	r.most = vq_attention_take(base, floats, queries);
+	r.sum = vq_attention_take(base, floats, queries);
+	r.factor = vq_attention_take(base, floats, queries);
 	r.bits = (uint16_t *)vq_attention_take(base, floats, vq_attention_bits(a) / 2);
 	return r;
 }
@@ -144,53 +97,44 @@ struct forward {
 	float *y, *lse;
 };
 
-/* The panel from query i on and the block of keys that lies in the room. */
+/* Panel m, `cols` queries from i on, and the block of keys that lies in the room. */
 static void
-panel(const struct forward *f, const struct vq_attention_tile *x, const struct room *r, int64_t i)
+panel(const struct forward *f, const struct vq_attention_tile *x, const struct room *r, int64_t m, int64_t i, int64_t cols)
 {
 	const struct vq_attention *a = x->a;
-	const struct vq_gemm_micro *u = x->c->k->gemm;
 	const struct vq_panels *p = vq_panels(x->c->k);
-	int64_t at = i - x->q0, w = p->width, cols = vq_attention_least(x->q1 - i, w);
-	int64_t rows = vq_attention_least(x->k1, vq_attention_seen(a, i + cols)) - x->k0;
-	float *q = r->q + at * a->d, *y = r->y + at * a->e;
+	int64_t at = m * p->width, d = VQ_PANEL_DEPTH(a->d), e = VQ_PANEL_DEPTH(a->e);
+	int64_t keys = vq_attention_least(x->k1, vq_attention_seen(a, i + cols)) - x->k0;
+	struct vq_panel now = vq_attention_panel(x, i, keys);
+	float *q = r->q + at * d;
 	bool first = x->k0 == 0;
 
-	if (rows <= 0)
+	if (keys <= 0)
 		return;
 	if (first) {
-		vq_gemm_pack(u, q, a->d, 0, f->q + vq_attention_at(x, a->t, a->d, i), a->heads * a->d, true, a->d, cols);
-		for (int64_t j = at; j < at + w; j++) {
+		p->turn(q, f->q + vq_attention_at(x, a->t, a->d, i), a->heads * a->d, cols, a->d, a->scale * VQ_ATTENTION_LOG2E);
+		for (int64_t j = at; j < at + p->width; j++)
 			r->most[j] = -INFINITY;
-			r->sum[j] = 0;
-		}
 	}
-	vq_attention_product(u, r->x, w, rows, w, r->k, a->d, 1, a->d, q, false);
-	vq_attention_hide(x, r->x, i, rows, (int)w);
-	p->softmax(r->x, r->most + at, r->sum + at, r->factor + at, a->scale, rows);
-	if (a->drop)
-		vq_attention_drop(x, r->x, i, cols, rows, (int)w);
-	if (!first)
-		p->scale(y, r->factor + at, a->e);
-	vq_attention_product(u, y, w, a->e, w, r->v, 1, a->e, rows, r->x, !first);
+	p->scores(&now, r->x, r->k, q, d, r->most + at, r->factor + at);
+	p->values(&now, r->y + at * e, r->v, r->x, e, r->most + at, r->sum + at, r->factor + at, first);
 }
 
 /* The results of a panel, to where they belong. */
 static void
-finish(const struct forward *f, const struct vq_attention_tile *x, const struct room *r, int64_t i)
+finish(const struct forward *f, const struct vq_attention_tile *x, const struct room *r, int64_t m, int64_t i, int64_t cols)
 {
 	const struct vq_attention *a = x->a;
 	const struct vq_panels *p = vq_panels(x->c->k);
-	int64_t at = i - x->q0, cols = vq_attention_least(x->q1 - i, p->width);
+	int64_t at = m * p->width;
 
 	for (int64_t j = at; j < at + p->width; j++)
 		r->factor[j] = 1 / r->sum[j];
 	x->c->k->ew[VQ_EW_LOG](r->sum + at, r->sum + at, NULL, NULL, 0, 0, p->width);
 	for (int64_t j = 0; j < cols; j++)
-		f->lse[(x->b * a->heads + x->h) * a->t + i + j] = r->most[at + j] + r->sum[at + j];
-	p->scale(r->y + at * a->e, r->factor + at, a->e);
-	vq_attention_put(x, f->y + vq_attention_at(x, a->t, a->e, i), a->heads * a->e, r->y + at * a->e,
-	    a->e, cols, false, r->turned);
+		f->lse[(x->b * a->heads + x->h) * a->t + i + j] = r->most[at + j] * VQ_ATTENTION_LN2 + r->sum[at + j];
+	p->put(f->y + vq_attention_at(x, a->t, a->e, i), a->heads * a->e, r->y + at * VQ_PANEL_DEPTH(a->e), cols, a->e,
+	    r->factor + at, false);
 }
 
 static void
@@ -198,19 +142,25 @@ forward(const struct forward *f, struct vq_attention_tile *x, const struct room 
 {
 	const struct vq_attention *a = x->a;
 	const struct vq_panels *p = vq_panels(x->c->k);
-	int64_t w = p->width, seen = vq_attention_seen(a, x->q1);
+	int64_t seen = vq_attention_seen(a, x->q1), ldk = a->heads * a->d, ldv = a->heads * a->e;
+	int64_t first = vq_attention_first(a, x->q1 - x->q0, p->width), i, m, cols;
 
 	for (x->k0 = 0; x->k0 < seen; x->k0 += KEYS) {
 		x->k1 = vq_attention_least(seen, x->k0 + KEYS);
-		vq_attention_gather(p, r->k, f->k + vq_attention_at(x, a->s, a->d, x->k0), a->heads * a->d, a->d, x->k1 - x->k0, a->d);
-		vq_attention_gather(p, r->v, f->v + vq_attention_at(x, a->s, a->e, x->k0), a->heads * a->e, a->e, x->k1 - x->k0, a->e);
+		vq_attention_gather(p, r->k, f->k + vq_attention_at(x, a->s, a->d, x->k0), ldk, x->k1 - x->k0, a->d);
+		vq_attention_gather(p, r->v, f->v + vq_attention_at(x, a->s, a->e, x->k0), ldv, x->k1 - x->k0, a->e);
 		if (a->drop)
 			vq_attention_draw(x);
-		for (int64_t i = x->q0; i < x->q1; i += w)
-			panel(f, x, r, i);
+		for (i = x->q0, m = 0; i < x->q1; i += cols, m++) {
+			cols = vq_attention_least(x->q1 - i, m ? p->width : first);
+			panel(f, x, r, m, i, cols);
+		}
 	}
-	for (int64_t i = x->q0; i < x->q1; i += w)
-		finish(f, x, r, i);
+	for (i = x->q0, m = 0; i < x->q1; i += cols, m++) {
+		cols = vq_attention_least(x->q1 - i, m ? p->width : first);
+		finish(f, x, r, m, i, cols);
+	}
+
 }
 
 void

@@ -2,10 +2,10 @@
  * attention -- softmax of products, and values weighed by it, without ever storing
  * the weights (Dao et al. 2022, "FlashAttention"; Rabe, Staats 2021)
  *
- * Queries stand in the columns of panels (panels.h): scores are keys times a
- * panel of queries, which gives the weights as the packed operand of the next
- * product, values transposed times weights.  Keys go by in blocks with a running
- * largest score and sum; the backward makes the weights again from the logsumexp.
+ * Queries stand in the lanes of panels (panels.h): scores are keys times a
+ * panel of queries, and what becomes of them stays a panel through the whole head.
+ * Keys go by in blocks with a running largest score and sum; the backward makes the
+ * weights again from the logsumexp.
  *
  * Which queries and keys make a block follows from shapes alone, and sums go over
  * blocks in order: the same bits with any number of threads.

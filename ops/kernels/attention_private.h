@@ -5,13 +5,14 @@
 #define VQ_OPS_KERNELS_ATTENTION_PRIVATE_H
 
 #include "ops/kernels/attention.h"
-#include "ops/kernels/gemm.h"
 #include "ops/kernels/panels.h"
-#include "ops/kernels/rows.h"
+
+#define VQ_ATTENTION_LOG2E 1.44269504f
+#define VQ_ATTENTION_LN2 0.693147181f
 
 enum {
 	VQ_ATTENTION_KEYS = 128,	/* of a block */
-	VQ_ATTENTION_QUERIES = 128,	/* that go by a block together: whole panels */
+	VQ_ATTENTION_QUERIES = 128,	/* that go by a block together */
 };
 
 /* A head of one of the batch, a range of queries, a block of keys. */
@@ -65,30 +66,22 @@ vq_attention_bits(const struct vq_attention *a)
 	return a->drop ? VQ_ATTENTION_KEYS * (VQ_ATTENTION_QUERIES + 16) : 0;
 }
 
-/* Copies rows of `width` floats from `from`, ld apart, to `to`, ldto apart; what lies
- * after them, the next head, is fetched meanwhile. */
-void vq_attention_gather(const struct vq_panels *p, float *to, const float *from, int64_t ld, int64_t ldto,
-    int64_t rows, int64_t width);
-/*
- * c [m][n], rows ldc apart, (+)= a . b: row i of a begins at a + i * lda and goes on by
- * `step` for `len`; b is packed, `len` deep.
- */
-void vq_attention_product(const struct vq_gemm_micro *u, float *c, int64_t ldc, int64_t m, int64_t n,
-    const float *a, int64_t lda, int64_t step, int64_t len, const float *b, bool add);
-/*
- * What stands in a panel [n][W] as rows: to[j * ld + i] = from[i * W + j], or added to
- * what is there, for j < cols.  room: W * NR_MAX floats.
- */
-void vq_attention_put(const struct vq_attention_tile *x, float *to, int64_t ld, const float *from, int64_t n,
-    int64_t cols, bool add, float *room);
-/* Scores [rows][W] of keys from k0 on: -inf where a query of the panel from q on does not see. */
-void vq_attention_hide(const struct vq_attention_tile *x, float *scores, int64_t q, int64_t rows, int width);
+/* Queries of the first panel of some: where queries see the keys up to their own the others are
+ * full, so that those which see most keys waste no lanes. */
+static inline int64_t
+vq_attention_first(const struct vq_attention *a, int64_t queries, int width)
+{
+	return a->causal && queries % width ? queries % width : width;
+}
+
+/* Keys or values [rows][width], ld apart, one after the other as panels want them. */
+void vq_attention_gather(const struct vq_panels *p, float *to, const float *from, int64_t ld, int64_t rows, int64_t width);
+/* What the kernels are to know of the panel of queries from i on, and so many keys of the block. */
+struct vq_panel vq_attention_panel(const struct vq_attention_tile *x, int64_t i, int64_t keys);
 /* Draws the bits of the tile. */
 void vq_attention_draw(struct vq_attention_tile *x);
-/* What dropout leaves of [rows][W] for the panel of `cols` queries from q on. */
-void vq_attention_drop(const struct vq_attention_tile *x, float *p, int64_t q, int64_t cols, int64_t rows, int width);
 /* How many threads the work is worth, and how many heads one of them takes in turn: all
- * of a sequence, which lie side by side, where there are many. */
+ * of some sequences, which lie side by side, where there are many. */
 int vq_attention_team(const struct vq_attention *a, int threads);
 int64_t vq_attention_chunk(const struct vq_attention *a, int threads);
 

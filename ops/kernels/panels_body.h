@@ -1,125 +1,489 @@
 /*
  * panels_body -- the kernels of panels.h, once
  *
- * Included after rows_body.h, whose exponential it uses, by the same files.
+ * Included after rows_body.h, whose vectors it uses, by the same files.
  * Before including: PANELS, the name of the table.
  */
 #include "ops/kernels/panels.h"
+#ifdef __AVX512F__
+#include "ops/kernels/transpose_avx512.h"
+#endif
 
-enum { W = 2 * LANES };
+enum {
+	W = LANES,
+	CHANNELS = LANES == 16 ? 16 : 8,	/* that stay in registers at a time */
+	AT_ONCE = 4,				/* keys, so that their sums do not wait for each other */
+};
+
+INLINE vf
+panel_all(float x)
+{
+	return (vf){ 0 } + x;
+}
+
+INLINE vf
+panel_load(const float *x)
+{
+	return *(const vf *)x;
+}
+
+INLINE void
+panel_store(float *to, vf x)
+{
+	*(vf *)to = x;
+}
+
+/* What a sum begins with: nothing, or what is there times factor. */
+INLINE vf
+panel_start(bool first, const float *x, vf factor)
+{
+	vf y = { 0 };
+
+	if (!first)
+		y = panel_load(x) * factor;
+	return y;
+}
+
+/* x where the mask has ones, else 0; y where it has none. */
+INLINE vf
+panel_where(vi mask, vf x)
+{
+	return (vf)((vi)x & mask);
+}
+
+INLINE vf
+panel_choose(vi mask, vf x, vf y)
+{
+	return (vf)(((vi)x & mask) | ((vi)y & ~mask));
+}
+
+/* The first n floats of a vector, 0 <= n: zeros after them. */
+#ifdef __AVX512F__
+typedef __mmask16 panel_part;
+
+INLINE panel_part
+panel_part_of(int64_t n)
+{
+	return (panel_part)(n < 16 ? (1u << n) - 1 : 0xffff);
+}
+
+INLINE vf
+panel_first(const float *x, panel_part part)
+{
+	return (vf)_mm512_maskz_loadu_ps(part, x);
+}
+
+INLINE void
+panel_store_first(float *to, vf x, panel_part part)
+{
+	_mm512_mask_storeu_ps(to, part, (__m512)x);
+}
+#else
+typedef int64_t panel_part;
+
+INLINE panel_part
+panel_part_of(int64_t n)
+{
+	return n < LANES ? n : LANES;
+}
+
+INLINE vf
+panel_first(const float *x, panel_part part)
+{
+	vf y = { 0 };
+
+	if (part == LANES)
+		return panel_load(x);
+	for (int64_t i = 0; i < part; i++)
+		y[i] = x[i];
+	return y;
+}
+
+INLINE void
+panel_store_first(float *to, vf x, panel_part part)
+{
+	if (part == LANES)
+		panel_store(to, x);
+	else
+		for (int64_t i = 0; i < part; i++)
+			to[i] = x[i];
+}
+#endif
+
+/* b where a is NaN: it comes back in the sum. */
+INLINE vf
+panel_larger(vf a, vf b)
+{
+#ifdef __AVX512F__
+	return (vf)_mm512_max_ps((__m512)a, (__m512)b);
+#else
+	return panel_choose(a > b, a, b);
+#endif
+}
+
+/* 2^x for x <= 0 (a little above is fine), 0 where that is below the normal numbers; within 1.6e-7:
+ * the best polynomial of degree 5 that is 1 at 0. */
+INLINE vf
+panel_exp2(vf x)
+{
+	vf p = panel_all(1.3264727e-3f);
+#ifdef __AVX512F__
+	vf r = (vf)_mm512_reduce_ps((__m512)x, 8);		/* less the nearest integer */
+	vf k = x - r;
+#else
+	const float rounder = 12582912.0f;			/* 1.5 * 2^23: the integer ends in the low bits */
+	vf t = x + rounder, r = x - (t - rounder);
+#endif
+
+	p = p * r + 9.6715127e-3f;
+	p = p * r + 5.5507337e-2f;
+	p = p * r + 2.4022242e-1f;
+	p = p * r + 6.9314698e-1f;
+	p = p * r + 1.0f;
+#ifdef __AVX512F__
+	return (vf)_mm512_maskz_scalef_ps(_mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(-126), _CMP_NLT_UQ), (__m512)p, (__m512)k);
+#else
+	/* NaN fails the comparison and stays. */
+	return (vf)((vi)(p * (vf)(((vi)t - (0x4b400000 - 127)) << 23)) & ~(x < -126.0f));
+#endif
+}
+
+/* The lanes that see key j, as ones. */
+INLINE vi
+panel_seen(const struct vq_panel *p, int64_t j)
+{
+	static const int32_t lane[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+	int32_t hidden = j >= p->keys ? W : (int32_t)(p->hidden + j);
+
+	return *(const vi *)lane >= hidden;
+}
+
+/* Whether there is one of `AT_ONCE` keys from j on that a lane does not see. */
+INLINE bool
+panel_hides(const struct vq_panel *p, int64_t j)
+{
+	return j + AT_ONCE > p->keys || p->hidden + j + AT_ONCE > 1;
+}
+
+/* What dropout leaves of key j's. */
+INLINE vf
+panel_kept(const struct vq_panel *p, int64_t j, vf x)
+{
+	typedef uint16_t vh __attribute__((vector_size(VECTOR_BYTES / 2), aligned(2), may_alias));
+	vi bits = __builtin_convertvector(*(const vh *)(p->bits[j] + p->bit), vi);
+
+	return panel_where(bits >= (int32_t)p->limit, x * p->keep);
+}
+
+/* --- between rows and panels ---------------------------------------------- */
 
 static void
-panel_softmax(float *x, float *most, float *sum, float *factor, float scale, int64_t n)
+panel_copy(float *to, int64_t ldto, int64_t room, const float *from, int64_t ld, int64_t n, int64_t width, float factor)
 {
-	float m[W], s[W] = { 0 };
-	int64_t j = 0;
+	int64_t whole = width / LANES * LANES;
+	panel_part last = panel_part_of(width - whole), end = panel_part_of(room - whole);
 
-	for (int i = 0; i < W; i++)
-		m[i] = -INFINITY;
-	for (; j + 4 <= n; j += 4) {
-		const float *a = x + j * W, *b = a + W, *c = b + W, *d = c + W;
-#pragma omp simd
-		for (int i = 0; i < W; i++) {
-			float p = a[i] > b[i] ? a[i] : b[i], q = c[i] > d[i] ? c[i] : d[i];
-			p = p > q ? p : q;
-			m[i] = p > m[i] ? p : m[i];
+	for (int64_t j = 0; j < n; j++, to += ldto, from += ld) {
+		for (int64_t i = 0; i < whole; i += LANES)
+			panel_store(to + i, panel_load(from + i) * factor);
+		if (whole < room)
+			panel_store_first(to + whole, panel_first(from + whole, last) * factor, end);
+	}
+}
+
+#ifdef __AVX512F__
+static void
+panel_turn(float *to, const float *from, int64_t ld, int64_t cols, int64_t width, float factor)
+{
+	for (int64_t c = 0; c < width; c += 16, to += 16 * W) {
+		__m512 r[16], q[16];
+		panel_part part = panel_part_of(width - c);
+		#pragma GCC unroll 16
+		for (int i = 0; i < 16; i++)
+			r[i] = (__m512)(panel_first(from + i * ld + c, i < cols ? part : 0) * factor);
+		transpose_words(r, q);
+		#pragma GCC unroll 16
+		for (int i = 0; i < 16; i++)
+			if (i % 4 || c + i < width)
+				panel_store(to + i * W, (vf)q[i]);
+			else
+				break;
+	}
+}
+
+static void
+panel_put(float *to, int64_t ld, const float *from, int64_t cols, int64_t width, const float *factor, bool add)
+{
+	vf f = panel_load(factor);
+
+	for (int64_t c = 0; c < width; c += 16, from += 16 * W) {
+		__m512 r[16], q[16];
+		panel_part part = panel_part_of(width - c);
+		#pragma GCC unroll 16
+		for (int i = 0; i < 16; i++)
+			r[i] = c + i / 4 * 4 < width ? (__m512)(panel_load(from + i * W) * f) : _mm512_setzero_ps();
+		transpose_words(r, q);
+		#pragma GCC unroll 16
+		for (int i = 0; i < 16; i++) {
+			float *row = to + i * ld + c;
+			vf x = (vf)q[i];
+			if (i >= cols)
+				break;
+			if (add)
+				x += panel_first(row, part);
+			panel_store_first(row, x, part);
 		}
 	}
-	for (; j < n; j++)
-		for (int i = 0; i < W; i++)
-			m[i] = x[j * W + i] > m[i] ? x[j * W + i] : m[i];
-#pragma omp simd
-	for (int i = 0; i < W; i++) {
-		float new = scale * m[i] > most[i] ? scale * m[i] : most[i];
-		factor[i] = exp_falling(most[i] - new);
-		most[i] = m[i] = new;
-	}
-	for (j = 0; j < n; j++) {
-		float *a = x + j * W;
-#pragma omp simd
-		for (int i = 0; i < W; i++) {
-			float e = exp_falling(scale * a[i] - m[i]);
-			a[i] = e;
-			s[i] += e;
-		}
-	}
-#pragma omp simd
-	for (int i = 0; i < W; i++)
-		sum[i] = sum[i] * factor[i] + s[i];
+}
+#else
+static void
+panel_turn(float *to, const float *from, int64_t ld, int64_t cols, int64_t width, float factor)
+{
+	memset(to, 0, (size_t)(VQ_PANEL_DEPTH(width) * W) * sizeof(*to));
+	for (int64_t i = 0; i < cols; i++, from += ld)
+		for (int64_t c = 0; c < width; c++)
+			to[c * W + i] = from[c] * factor;
 }
 
 static void
-panel_weights(float *x, const float *lse, float scale, int64_t n)
+panel_put(float *to, int64_t ld, const float *from, int64_t cols, int64_t width, const float *factor, bool add)
 {
-	for (int64_t j = 0; j < n; j++, x += W) {
-#pragma omp simd
-		for (int i = 0; i < W; i++)
-			x[i] = exp_falling(scale * x[i] - lse[i]);
-	}
+	for (int64_t i = 0; i < cols; i++, to += ld)
+		for (int64_t c = 0; c < width; c++)
+			to[c] = (add ? to[c] : 0) + from[c * W + i] * factor[i];
 }
-
-static void
-panel_grad(float *a, const float *w, const float *less, float scale, int64_t n)
-{
-	for (int64_t j = 0; j < n; j++, a += W, w += W) {
-#pragma omp simd
-		for (int i = 0; i < W; i++)
-			a[i] = scale * w[i] * (a[i] - less[i]);
-	}
-}
-
-static void
-panel_hide(float *x, int64_t first, int64_t n)
-{
-	for (int64_t j = 0; j < n; j++, x += W) {
-		int hidden = first + j < W ? (int)(first + j) : W;
-#pragma omp simd
-		for (int i = 0; i < W; i++)
-			x[i] = i < hidden ? -INFINITY : x[i];
-	}
-}
+#endif
 
 static void
 panel_dots(float *sum, const float *a, const float *b, int64_t n)
 {
-	float s[W] = { 0 };
+	vf s = { 0 };
 
-	for (int64_t j = 0; j < n; j++, a += W, b += W) {
-#pragma omp simd
-		for (int i = 0; i < W; i++)
-			s[i] += a[i] * b[i];
-	}
-	memcpy(sum, s, sizeof(s));
+	for (int64_t j = 0; j < n; j++, a += W, b += W)
+		s += panel_load(a) * panel_load(b);
+	panel_store(sum, s);
 }
 
-/* Four at a time: heads are narrow. */
-static void
-panel_copy(float *to, int64_t ldto, const float *from, int64_t ld, int64_t n, int64_t width)
-{
-	for (int64_t j = 0; j < n; j++, to += ldto, from += ld) {
-		int64_t i = 0;
+/* --- keys times queries --------------------------------------------------- */
 
-		for (; i + LANES <= width; i += LANES)
-			*(vf *)(to + i) = *(const vf *)(from + i);
-		for (; i + 4 <= width; i += 4)
-			memcpy(to + i, from + i, 4 * sizeof(*to));
-		for (; i < width; i++)
-			to[i] = from[i];
+enum panel_then { PANEL_NOTHING, PANEL_MOST, PANEL_WEIGHTS, PANEL_GRADS };
+
+/* What becomes of the products of key j. */
+INLINE vf
+panel_finish(enum panel_then then, const struct vq_panel *p, int64_t j, bool hides, vf x, float *w, vf line)
+{
+	if (then == PANEL_MOST)
+		return hides ? panel_choose(panel_seen(p, j), x, panel_all(-INFINITY)) : x;
+	if (then == PANEL_WEIGHTS) {
+		x = panel_exp2(x - line);
+		return hides ? panel_where(panel_seen(p, j), x) : x;
+	}
+	if (then == PANEL_GRADS) {
+		vf weight = panel_load(w + j * W);
+		if (p->bits && j < p->keys) {
+			x = panel_kept(p, j, x);
+			panel_store(w + j * W, panel_kept(p, j, weight));
+		}
+		return weight * (x - line);
+	}
+	return x;
+}
+
+/* `width` channels of all keys; first: the sums begin with them.  Returns the larger of line and
+ * all scores, where they are wanted. */
+INLINE vf
+panel_products_of(enum panel_then then, int width, const struct vq_panel *p, float *x, const float *k, const float *q,
+    int64_t depth, bool first, float *w, vf line)
+{
+	vf column[CHANNELS];
+
+	#pragma GCC unroll 16
+	for (int c = 0; c < width; c++)
+		column[c] = panel_load(q + c * W);
+	for (int64_t j = 0; j < p->keys; j += AT_ONCE, x += AT_ONCE * W, k += AT_ONCE * depth) {
+		vf sum[AT_ONCE];
+		bool hides = panel_hides(p, j);
+
+		#pragma GCC unroll 4
+		for (int i = 0; i < AT_ONCE; i++)
+			sum[i] = first ? panel_all(0) : panel_load(x + i * W);
+		#pragma GCC unroll 16
+		for (int c = 0; c < width; c++)
+			#pragma GCC unroll 4
+			for (int i = 0; i < AT_ONCE; i++)
+				sum[i] += k[i * depth + c] * column[c];
+		#pragma GCC unroll 4
+		for (int i = 0; i < AT_ONCE; i++) {
+			vf y = panel_finish(then, p, j + i, hides, sum[i], w, line);
+			if (then == PANEL_MOST)
+				line = panel_larger(y, line);
+			panel_store(x + i * W, y);
+		}
+	}
+	return line;
+}
+
+/* All channels; then: what becomes of the whole sums. */
+INLINE vf
+panel_products(enum panel_then then, const struct vq_panel *p, float *x, const float *k, const float *q, int64_t depth,
+    float *w, vf line)
+{
+	int64_t c = 0;
+
+	for (; depth - c > CHANNELS; c += CHANNELS)
+		panel_products_of(PANEL_NOTHING, CHANNELS, p, x, k + c, q + c * W, depth, c == 0, NULL, line);
+	switch (depth - c) {
+	case 4:
+		return panel_products_of(then, 4, p, x, k + c, q + c * W, depth, c == 0, w, line);
+	case 8:
+		return panel_products_of(then, 8, p, x, k + c, q + c * W, depth, c == 0, w, line);
+#if VECTOR_BYTES == 64
+	case 12:
+		return panel_products_of(then, 12, p, x, k + c, q + c * W, depth, c == 0, w, line);
+	default:
+		return panel_products_of(then, 16, p, x, k + c, q + c * W, depth, c == 0, w, line);
+#else
+	default:
+		return line;		/* there is a channel */
+#endif
 	}
 }
 
 static void
-panel_scale(float *x, const float *factor, int64_t n)
+panel_scores(const struct vq_panel *p, float *x, const float *k, const float *q, int64_t depth, float *most, float *factor)
 {
-	for (int64_t j = 0; j < n; j++, x += W) {
-#pragma omp simd
+	vf before = panel_load(most), now = panel_products(PANEL_MOST, p, x, k, q, depth, NULL, before);
+
+	panel_store(most, now);
+	panel_store(factor, panel_exp2(before - now));
+}
+
+static void
+panel_weights(const struct vq_panel *p, float *w, const float *k, const float *q, int64_t depth, const float *lse)
+{
+	panel_products(PANEL_WEIGHTS, p, w, k, q, depth, NULL, panel_load(lse));
+}
+
+static void
+panel_grads(const struct vq_panel *p, float *a, float *w, const float *v, const float *g, int64_t depth, const float *less)
+{
+	panel_products(PANEL_GRADS, p, a, v, g, depth, w, panel_load(less));
+}
+
+/* --- keys or values, weighed ---------------------------------------------- */
+
+/*
+ * `width` channels: y (+)= values times x.  softmax: x are scores, and become weights; their sum
+ * is returned.
+ */
+INLINE vf
+panel_weigh(bool softmax, int width, const struct vq_panel *p, int64_t keys, float *y, const float *v, float *x, int64_t depth,
+    vf most, vf factor, bool first)
+{
+	vf part[CHANNELS], sum = { 0 };
+
+	#pragma GCC unroll 16
+	for (int c = 0; c < width; c++)
+		part[c] = panel_start(first, y + c * W, factor);
+	for (int64_t j = 0; j < keys; j++, x += W, v += depth) {
+		vf w = panel_load(x);
+
+		if (softmax) {
+			w = panel_exp2(w - most);
+			sum += w;
+			if (p->bits)
+				w = panel_kept(p, j, w);
+			panel_store(x, w);
+		}
+		#pragma GCC unroll 16
+		for (int c = 0; c < width; c++)
+			part[c] += v[c] * w;
+	}
+	#pragma GCC unroll 16
+	for (int c = 0; c < width; c++)
+		panel_store(y + c * W, part[c]);
+	return sum;
+}
+
+INLINE vf
+panel_weigh_by_width(bool softmax, int64_t width, const struct vq_panel *p, int64_t keys, float *y, const float *v, float *x,
+    int64_t depth, vf most, vf factor, bool first)
+{
+	switch (width) {
+	case 4:
+		return panel_weigh(softmax, 4, p, keys, y, v, x, depth, most, factor, first);
+#if VECTOR_BYTES == 64
+	case 8:
+		return panel_weigh(softmax, 8, p, keys, y, v, x, depth, most, factor, first);
+	case 12:
+		return panel_weigh(softmax, 12, p, keys, y, v, x, depth, most, factor, first);
+#endif
+	default:
+		return panel_weigh(softmax, CHANNELS, p, keys, y, v, x, depth, most, factor, first);
+	}
+}
+
+static void
+panel_more(float *y, const float *v, float *x, int64_t keys, int64_t depth, int64_t from, vf factor, bool first)
+{
+	for (int64_t c = from; c < depth; c += CHANNELS)
+		panel_weigh_by_width(false, depth - c, NULL, keys, y + c * W, v + c, x, depth, factor, factor, first);
+}
+
+static void
+panel_values(const struct vq_panel *p, float *y, const float *v, float *x, int64_t depth, const float *most, float *sum,
+    const float *factor, bool first)
+{
+	vf f = panel_load(factor), before = panel_start(first, sum, f);
+
+	panel_store(sum, before + panel_weigh_by_width(true, depth, p, p->keys, y, v, x, depth, panel_load(most), f, first));
+	panel_more(y, v, x, p->keys, depth, CHANNELS, f, first);
+}
+
+static void
+panel_back(float *to, const float *k, const float *x, int64_t keys, int64_t depth, bool add)
+{
+	panel_more(to, k, (float *)x, keys, depth, 0, panel_all(1), !add);
+}
+
+/* --- weights times rows ---------------------------------------------------- */
+
+/* A vector of channels of each row stays in a register. */
+static void
+panel_outer(float *to, const float *x, const float *rows, int64_t ld, int64_t cols, int64_t width, int64_t keys)
+{
+	int64_t ldto = VQ_PANEL_ROW(width);
+
+	for (int64_t c = 0; c < width; c += LANES) {
+		float *y = to + c;
+		const float *a = x;
+		panel_part part = panel_part_of(width - c);
+		vf row[W];
+
+		#pragma GCC unroll 16
 		for (int i = 0; i < W; i++)
-			x[i] *= factor[i];
+			row[i] = panel_first(rows + i * ld + c, i < cols ? part : 0);
+		for (int64_t j = 0; j < keys; j += AT_ONCE, a += AT_ONCE * W, y += AT_ONCE * ldto) {
+			vf sum[AT_ONCE];
+
+			#pragma GCC unroll 4
+			for (int i = 0; i < AT_ONCE; i++)
+				sum[i] = panel_load(y + i * ldto);
+			#pragma GCC unroll 16
+			for (int l = 0; l < W; l++)
+				#pragma GCC unroll 4
+				for (int i = 0; i < AT_ONCE; i++)
+					sum[i] += a[i * W + l] * row[l];
+			#pragma GCC unroll 4
+			for (int i = 0; i < AT_ONCE; i++)
+				panel_store(y + i * ldto, sum[i]);
+		}
 	}
 }
 
 const struct vq_panels PANELS = {
 	.width = W,
-	.softmax = panel_softmax, .weights = panel_weights, .grad = panel_grad, .scale = panel_scale,
-	.hide = panel_hide, .dots = panel_dots, .copy = panel_copy,
+	.copy = panel_copy, .turn = panel_turn, .put = panel_put, .dots = panel_dots,
+	.scores = panel_scores, .values = panel_values, .weights = panel_weights, .grads = panel_grads,
+	.back = panel_back, .outer = panel_outer,
 };
