@@ -347,7 +347,14 @@ run_put(const struct vq_call *c)
 	const struct vq_rows *rows = vq_rows(c->k);
 	const struct vq_shape *x = &c->in[0].type->shape, *y = &c->in[1].type->shape;
 	int64_t image = vq_shape_span(x, 1, 4), line = x->dim[2] * x->dim[3], windows = y->dim[1] * y->dim[2];
-	bool apart = stride_of(c->params, 0) >= kernel_of(c->params, 0) && stride_of(c->params, 1) >= kernel_of(c->params, 1);
+	bool apart = true, covered = true;
+
+	for (int i = 0; i < 2; i++) {
+		int64_t stride = stride_of(c->params, i), kernel = kernel_of(c->params, i);
+		int64_t end = (y->dim[1 + i] - 1) * stride - pad_of(c->params, i, 0) + kernel;
+		apart &= stride >= kernel;
+		covered &= stride <= kernel && end >= x->dim[1 + i];
+	}
 
 	#pragma omp parallel for num_threads(c->threads) schedule(static)
 	for (int64_t n = 0; n < x->dim[0]; n++) {
@@ -355,7 +362,8 @@ run_put(const struct vq_call *c)
 		const float *g = (const float *)c->in[1].data + n * windows * y->dim[3];
 		float *to = (float *)c->out[0].data + n * image;
 
-		memset(to, 0, (size_t)image * sizeof(*to));
+		if (!apart || !covered)			/* else every pixel is written */
+			memset(to, 0, (size_t)image * sizeof(*to));
 		for (int64_t i = 0; i < windows; i++) {
 			struct window w = window_at(c->params, x, i / y->dim[2], i % y->dim[2]);
 			int64_t at = w.from[0] * line + w.from[1] * x->dim[3];
@@ -366,12 +374,39 @@ run_put(const struct vq_call *c)
 	}
 }
 
-/* y = the pixels of each window folded by op, channels side by side. */
 static void
-run_fold(const struct vq_call *c, enum vq_ew op, float scale)
+run_max(const struct vq_call *c)
+{
+	const struct vq_rows *rows = vq_rows(c->k);
+	const struct vq_shape *x = &c->in[0].type->shape, *to = &c->out[0].type->shape;
+	int64_t ch = x->dim[3], line = x->dim[2] * ch;
+
+	#pragma omp parallel for num_threads(c->threads) schedule(static)
+	for (int64_t i = 0; i < to->dim[0] * to->dim[1]; i++) {
+		const float *image = (const float *)c->in[0].data + i / to->dim[1] * x->dim[1] * line;
+		float *y = (float *)c->out[0].data + i * to->dim[2] * ch;
+
+		for (int64_t ox = 0; ox < to->dim[2]; ox++) {
+			struct window w = window_at(c->params, x, i % to->dim[1], ox);
+			rows->largest(y + ox * ch, image + w.from[0] * line + w.from[1] * ch, w.to[0] - w.from[0], w.to[1] - w.from[1],
+			    line, ch);
+		}
+	}
+}
+
+static double
+area(const struct pool *p)
+{
+	return (double)(kernel_of(p, 0) * kernel_of(p, 1));
+}
+
+/* y = the mean of each window, channels side by side. */
+static void
+run_avg(const struct vq_call *c)
 {
 	const struct vq_shape *s = &c->in[0].type->shape, *to = &c->out[0].type->shape;
 	int64_t pixels = vq_shape_span(to, 0, 3), ch = s->dim[3];
+	float scale = (float)(1 / area(c->params));
 	const float *x = c->in[0].data;
 
 	#pragma omp parallel for num_threads(c->threads) schedule(static)
@@ -385,20 +420,10 @@ run_fold(const struct vq_call *c, enum vq_ew op, float scale)
 		for (int64_t iy = w.from[0]; iy < w.to[0]; iy++)
 			for (int64_t ix = w.from[1]; ix < w.to[1]; ix++)
 				if (iy > w.from[0] || ix > w.from[1])
-					c->k->ew[op](y, y, image + (iy * s->dim[2] + ix) * ch, NULL, 0, 0, ch);
-		if (scale != 1)
-			c->k->ew[VQ_EW_AFFINE](y, y, NULL, NULL, scale, 0, ch);
+					c->k->ew[VQ_EW_ADD](y, y, image + (iy * s->dim[2] + ix) * ch, NULL, 0, 0, ch);
+		c->k->ew[VQ_EW_AFFINE](y, y, NULL, NULL, scale, 0, ch);
 	}
 }
-
-static double
-area(const struct pool *p)
-{
-	return (double)(kernel_of(p, 0) * kernel_of(p, 1));
-}
-
-static void run_max(const struct vq_call *c) { run_fold(c, VQ_EW_MAX, 1); }
-static void run_avg(const struct vq_call *c) { run_fold(c, VQ_EW_ADD, (float)(1 / area(c->params))); }
 
 static void
 run_avg_input(const struct vq_call *c)

@@ -87,6 +87,8 @@ struct vq_rows {
 	void (*take_less)(float *best, int32_t *at, const float *score, const float *norm,
 	    int32_t mark, int64_t rows, int64_t n);
 
+	/* The largest pixel of a window as below, channel by channel. */
+	void (*largest)(float *y, const float *x, int64_t h, int64_t w, int64_t line, int64_t n);
 	/*
 	 * A window of h by w pixels of n channels in an image whose lines are `line` apart: in each
 	 * channel the first largest pixel of x (NaN is larger than anything) gets g, the others 0, in

@@ -430,6 +430,32 @@ take_less(float *best, int32_t *at, const float *score, const float *norm,
 
 /* --- windows -------------------------------------------------------------- */
 
+static void
+largest(float *y, const float *x, int64_t h, int64_t w, int64_t line, int64_t n)
+{
+	int64_t c = 0;
+
+	for (; c + LANES <= n; c += LANES) {
+		vf best = *(const vf *)(x + c);
+
+		for (int64_t k = 0; k < h; k++)
+			for (int64_t i = 0; i < w; i++) {
+				vf v = *(const vf *)(x + c + k * line + i * n);
+				vi more = (vi)(v > best) | (vi)(v != v);
+				best = (vf)((more & (vi)v) | (~more & (vi)best));
+			}
+		*(vf *)(y + c) = best;
+	}
+	for (; c < n; c++) {
+		y[c] = x[c];
+		for (int64_t k = 0; k < h; k++)
+			for (int64_t i = 0; i < w; i++) {
+				float v = x[c + k * line + i * n];
+				y[c] = v > y[c] || v != v ? v : y[c];
+			}
+	}
+}
+
 /* So many channels of one window: the pixel that is largest, and then g for it. */
 INLINE void
 put_largest_lanes(float *to, const float *x, const float *g, int64_t h, int64_t w, int64_t line, bool add, int64_t n)
@@ -485,5 +511,5 @@ const struct vq_rows TABLE = {
 	.moments = moments, .pair_sums = pair_sums, .center = center, .center_grad = center_grad,
 	.adam = adam, .sgd = sgd, .keep = keep,
 	.take_less = take_less,
-	.put_largest = put_largest,
+	.largest = largest, .put_largest = put_largest,
 };
