@@ -48,6 +48,9 @@ run 0 sample runs/w -n 3 --codes b.codes.npy 'stages.samples.grid=[]' -q
 expect "a window alone is what the prior draws without a grid" cmp -s a.codes.npy b.codes.npy
 run 0 sample runs/w --grid 30x4 -n 1 --out tall.png --guidance 3 --top-k 5 -q
 expect "a tall picture" [ -s tall.png ]
+run 0 sample runs/w --grid 5 -n 2 --codes a.codes.npy --precision bf16 -q
+run 0 sample runs/w --grid 5 -n 2 --codes b.codes.npy --precision bf16 -b 1 -t 2 -q
+expect "the same codes in bf16" cmp -s a.codes.npy b.codes.npy
 run 0 sample runs/w --grid 5 -n 2 --codes a.codes.npy --json
 out '"length": 25, "tokens": 50'
 run 0 bench "$src/graphs/vqgan_cifar10.yaml" "$@" --stage samples -b 2 --steps 1 --warmup 0 --json
@@ -81,6 +84,7 @@ check() {
 	err "$text"
 }
 check "grid: 7 x 8 codes are fewer than the window's, 8 x 8" 'stages.samples.grid=[7, 8]'
+check "grid" 'stages.samples.grid=[8, 8, 8]'
 check "window: 4 x 8 are 32 codes, and length is 64" 'stages.samples.window=[4, 8]'
 check "grid: 63 codes are no square, so what part of a grid they are is not known" stages.samples.length=63
 check "a window slides over a grid row by row, and the order is s_curve" stages.samples.order=s_curve 'stages.samples.grid=[9]'
