@@ -107,12 +107,13 @@ logits_at(struct whole *w, int c, const int32_t *codes, int i, int row, int colu
 	static float guided[CODES];
 	struct vq_view v;
 
-	for (int k = 0; k < w->length; k++) {
+	w->token[0] = CODES + i * CLASSES / SAMPLES;
+	w->token[w->length] = NO_CLASS;
+	for (int k = 1; k < w->length; k++) {
 		int r = top + (k - 1) / cases[c].wide, q = left + (k - 1) % cases[c].wide;
 		/* What stands later must not matter. */
 		int32_t code = k > at ? (7 * k + i) % CODES : codes[r * cases[c].columns + q];
-		w->token[k] = k ? code : CODES + i * CLASSES / SAMPLES;
-		w->token[w->length + k] = k ? code : NO_CLASS;
+		w->token[k] = w->token[w->length + k] = code;
 	}
 	vq_plan_run(w->plan, 1, 0);
 	vq_plan_output(w->plan, "logits", &v);
