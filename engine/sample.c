@@ -16,10 +16,11 @@
 #include "engine/yaml.h"
 
 /* Rows for each thread from which on each draws apart.  Then fetching the weights, which each
- * does for itself, takes less time than multiplying by them. */
-enum { PART_ROWS = 8 };
+ * does for itself, takes less time than multiplying by them, or than waiting for each other at
+ * every product: half the bytes are fetched in the time of half the rows. */
+enum { PART_ROWS = 8, PART_ROWS_BF16 = 4 };
 /* Rows that one thread draws at once.  More would not make weights cheaper, which are fetched fast enough for
- * as many, and push out of the cache what is kept of earlier positions, which each position reads. */
+ * as many, and keep more keys and values at a time. */
 enum { GROUP_ROWS = 32 };
 
 /* --- opening --------------------------------------------------------------- */
@@ -186,6 +187,30 @@ open_sampler(const struct vq_model *m, const struct vq_sample *how, int64_t batc
 	return s;
 }
 
+/*
+ * Whether other programs run on the CPUs of a team: then it begins and ends not in microseconds but
+ * when its last thread is given time, at each of thousands of products.
+ */
+static bool
+is_busy(int threads)
+{
+	const double trial = 0.01, late = 1e-4;		/* seconds; longer than a time slice */
+	double begin = 0, lost = 0, now = 0;
+	int here = 0;
+
+	for (int i = 0; i == 0 || (now - begin < trial && lost < 0.3 * trial); i++) {
+		double start = vq_now();
+		#pragma omp parallel num_threads(threads) reduction(+ : here)
+		here++;
+		now = vq_now();
+		if (i == 0)
+			begin = now;		/* the first makes the threads */
+		else
+			lost += now - start > late ? now - start : 0;
+	}
+	return lost >= 0.3 * trial && here > 0;
+}
+
 /* n samples in as few groups of at most so many as there can be, all alike; tiles of products are of
  * fours. */
 static int64_t
@@ -200,11 +225,16 @@ struct vq_sampler *
 vq_sampler_new(const struct vq_model *m, const struct vq_sample *how, int64_t batch, const struct vq_vars *vars,
     int threads, struct vq_diags *d)
 {
-	int64_t rows = how->guidance == 1 ? batch : 2 * batch;
+	int64_t rows = how->guidance == 1 ? batch : 2 * batch, apart = how->precision == VQ_SAMPLE_BF16 ? PART_ROWS_BF16 : PART_ROWS;
 
 	threads = threads > 0 ? threads : vq_threads();
-	if (how->method != VQ_METHOD_CAUSAL || (threads > 1 && rows < (int64_t)PART_ROWS * threads))
+	if (how->method != VQ_METHOD_CAUSAL)
 		return open_sampler(m, how, batch, vars, NULL, threads, d);
+	if (threads > 1 && rows < apart * threads) {
+		if (!is_busy(threads))
+			return open_sampler(m, how, batch, vars, NULL, threads, d);
+		threads = batch < threads ? (int)batch : threads;
+	}
 	batch = group_of((batch + threads - 1) / threads, how->guidance == 1 ? GROUP_ROWS : GROUP_ROWS / 2);
 	if (threads == 1)
 		return open_sampler(m, how, batch, vars, NULL, 1, d);

@@ -130,9 +130,13 @@ for how in "-b 1 -t 1" "-b 3 -t 3" "-b 7 -t 2" "-b 19 -t 1" "-b 20 -t 1" "-b 20 
 done
 run 0 sample runs/a -n 20 --codes b.codes.npy --seed 2 -q
 expect "others with another seed" sh -c '! cmp -s a.codes.npy b.codes.npy'
+# More than one thread draws at a time, given in groups.
+run 0 sample runs/a -n 75 --codes a.codes.npy -b 75 -t 1 -q
+run 0 sample runs/a -n 75 --codes b.codes.npy -b 9 -t 1 -q
+expect "the same codes in groups" cmp -s a.codes.npy b.codes.npy
 # Products in bf16: the same at any number of threads, too, and as the key says.
 run 0 sample runs/a -n 20 --codes a.codes.npy --precision bf16 -t 2 -q
-for how in "-b 1 -t 1" "-b 3 -t 3" "-b 20 -t 1" "-b 20 -t 2" "-b 20 -t 3"; do
+for how in "-b 1 -t 1" "-b 3 -t 3" "-b 8 -t 2" "-b 20 -t 1" "-b 20 -t 2" "-b 20 -t 3"; do
 	# shellcheck disable=SC2086
 	run 0 sample runs/a -n 20 --codes b.codes.npy --precision bf16 $how -q
 	expect "the same codes in bf16 with $how" cmp -s a.codes.npy b.codes.npy
