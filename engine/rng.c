@@ -26,7 +26,7 @@ cipher_key(const struct vq_rng_key *k)
 }
 
 /* One round on n lanes. */
-static inline void
+static inline __attribute__((always_inline)) void
 philox_round(uint32_t c[4][LANES], uint32_t k0, uint32_t k1, int n)
 {
 	for (int i = 0; i < n; i++) {
@@ -40,8 +40,8 @@ philox_round(uint32_t c[4][LANES], uint32_t k0, uint32_t k1, int n)
 	}
 }
 
-static inline void
-philox(uint32_t c[4][LANES], uint32_t k0, uint32_t k1, int n)
+static inline __attribute__((always_inline)) void
+philox_rounds(uint32_t c[4][LANES], uint32_t k0, uint32_t k1, int n)
 {
 	for (int r = 0; r < 10; r++) {
 		philox_round(c, k0, k1, n);
@@ -57,24 +57,60 @@ vq_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4])
 
 	for (int w = 0; w < 4; w++)
 		c[w][0] = counter[w];
-	philox(c, key[0], key[1], 1);
+	philox_rounds(c, key[0], key[1], 1);
 	for (int w = 0; w < 4; w++)
 		out[w] = c[w][0];
 }
 
 /* n blocks from `block` on. */
+static inline __attribute__((always_inline)) void
+fill_lanes(uint64_t key, uint64_t step, uint64_t block, uint32_t c[4][LANES], int n)
+{
+	for (int i = 0; i < n; i++) {
+		c[0][i] = (uint32_t)(block + (uint64_t)i);
+		c[1][i] = (uint32_t)((block + (uint64_t)i) >> 32);
+		c[2][i] = (uint32_t)step;
+		c[3][i] = (uint32_t)(step >> 32);
+	}
+	philox_rounds(c, (uint32_t)key, (uint32_t)(key >> 32), n);
+}
+
+/* The same integers from longer vectors, where the processor has them. */
+#ifdef __x86_64__
+#ifdef __clang__
+#define FOR_AVX512 target("avx512f,avx512dq,avx512vl")
+#else
+#define FOR_AVX512 target("avx512f,avx512dq,avx512vl,prefer-vector-width=512")
+#endif
+static __attribute__((FOR_AVX512)) void
+fill_avx512(uint64_t key, uint64_t step, uint64_t block, uint32_t c[4][LANES])
+{
+	fill_lanes(key, step, block, c, LANES);
+}
+
+static __attribute__((target("avx2"))) void
+fill_avx2(uint64_t key, uint64_t step, uint64_t block, uint32_t c[4][LANES])
+{
+	fill_lanes(key, step, block, c, LANES);
+}
+#endif
+
 static void
 fill_words(const struct vq_rng_key *k, uint64_t block, uint32_t c[4][LANES], int n)
 {
 	uint64_t key = cipher_key(k);
 
-	for (int i = 0; i < n; i++) {
-		c[0][i] = (uint32_t)(block + (uint64_t)i);
-		c[1][i] = (uint32_t)((block + (uint64_t)i) >> 32);
-		c[2][i] = (uint32_t)k->step;
-		c[3][i] = (uint32_t)(k->step >> 32);
+#ifdef __x86_64__
+	if (n == LANES && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+		fill_avx512(key, k->step, block, c);
+		return;
 	}
-	philox(c, (uint32_t)key, (uint32_t)(key >> 32), n);
+	if (n == LANES && __builtin_cpu_supports("avx2")) {
+		fill_avx2(key, k->step, block, c);
+		return;
+	}
+#endif
+	fill_lanes(key, k->step, block, c, n);
 }
 
 void
