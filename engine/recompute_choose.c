@@ -22,7 +22,7 @@ static const double least_saved = 0.05;		/* of the peak, or all is left as it is
 static const double alike = 0.98;		/* in bytes per time */
 
 enum {
-	LEAST_PEAK = 16 << 20,	/* bytes: below, a process needs as much without them */
+	LEAST_PEAK = 64 << 20,	/* bytes: less is no matter on any machine, and small steps are fast ones */
 	PARTS = 512,		/* of the peak: smaller values are not looked at */
 	DEPTH = 6		/* nodes one after the other that bring one value back */
 };
