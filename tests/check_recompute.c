@@ -30,12 +30,12 @@ struct model {
 
 static const struct model models[] = {
 	/* layer norms after the sum, dropout, relu */
-	{ "prior_fashion_small", "prior", { { "modules.prior.gpt.width=64" }, { "modules.prior.gpt.layers=3" } }, 2, 48, false, 0.95 },
+	{ "prior_fashion_small", "prior", { { "modules.prior.gpt.width=64" }, { "modules.prior.gpt.layers=3" } }, 2, 160, false, 0.95 },
 	/* layer norms before, gelu */
-	{ "prior_mnist", "prior", { { "modules.prior.gpt.layers=3" } }, 1, 16, false, 0.9 },
-	{ "prior_mnist", "prior", { { "modules.prior.gpt.layers=3" } }, 1, 16, true, 0.9 },
+	{ "prior_mnist", "prior", { { "modules.prior.gpt.layers=3" } }, 1, 64, false, 0.9 },
+	{ "prior_mnist", "prior", { { "modules.prior.gpt.layers=3" } }, 1, 64, true, 0.9 },
 	/* group norms, silu, a discriminator, values whose gradient is asked for in the model */
-	{ "vqgan_cifar10", "tokenizer", { { 0 } }, 0, 4, false, 0.9 },
+	{ "vqgan_cifar10", "tokenizer", { { 0 } }, 0, 12, false, 0.9 },
 };
 
 static void
