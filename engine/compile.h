@@ -9,9 +9,13 @@
 #include "engine/threads.h"
 #include "engine/vars.h"
 
+/* Less is no matter on any machine, and where computing again costs time it is in such steps. */
+enum { VQ_KEEP_BELOW = 128 << 20 };
+
 struct vq_compile {
 	bool no_fuse;
-	bool keep;			/* for gradients what is cheap to compute again, too */
+	/* Bytes: steps that take less keep for gradients what is cheap to compute again, too.  0: VQ_KEEP_BELOW. */
+	int64_t keep_below;
 	bool reference;			/* run every op's ref */
 	bool bf16;			/* products round their operands to bf16, see precision.c */
 	int threads;			/* 0: vq_threads() */

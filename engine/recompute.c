@@ -161,9 +161,9 @@ vq_pass_recompute(struct vq_graph *g, const struct vq_compile *how)
 		any |= g->origin[i].recompute;
 	if (any)
 		drop_marked(g, &r.how);
-	if (!how->keep && !how->reference)
-		any |= vq_recompute_choose(g, &r.how, how->bf16 ? BF16_FLOPS : F32_FLOPS,
-		    how->threads > 0 ? how->threads : vq_threads());
+	if (!how->reference)
+		any |= vq_recompute_choose(g, &r.how, how->keep_below ? how->keep_below : VQ_KEEP_BELOW,
+		    how->bf16 ? BF16_FLOPS : F32_FLOPS, how->threads > 0 ? how->threads : vq_threads());
 	if (any) {
 		r.wanted = vq_alloc_array((size_t)g->nodes + 1, sizeof(*r.wanted));
 		r.again = vq_alloc_array((size_t)g->values + 1, sizeof(*r.again));

@@ -16,9 +16,9 @@ struct vq_again {
 /*
  * Drops what is cheap to compute again (op.h, `again`) and is alive at the peak of memory only to
  * be read later: the most bytes for the least time first, until the peak is elsewhere or a small
- * share of the step's time is spent.  flops_per_byte: of products, at the speed of memory.
+ * share of the step's time is spent.  A step that takes less than keep_below bytes is left as it is.  flops_per_byte: of products, at the speed of memory.
  * False when nothing was worth it.
  */
-bool vq_recompute_choose(const struct vq_graph *g, struct vq_again *a, double flops_per_byte, int threads);
+bool vq_recompute_choose(const struct vq_graph *g, struct vq_again *a, int64_t keep_below, double flops_per_byte, int threads);
 
 #endif

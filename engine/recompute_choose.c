@@ -22,7 +22,6 @@ static const double least_saved = 0.05;		/* of the peak, or all is left as it is
 static const double alike = 0.98;		/* in bytes per time */
 
 enum {
-	LEAST_PEAK = 64 << 20,	/* bytes: less is no matter on any machine, and small steps are fast ones */
 	PARTS = 512,		/* of the peak: smaller values are not looked at */
 	DEPTH = 6		/* nodes one after the other that bring one value back */
 };
@@ -381,11 +380,11 @@ spare(struct choice *c, int64_t peak)
 }
 
 static bool
-choose(struct choice *c)
+choose(struct choice *c, int64_t keep_below)
 {
 	int64_t first = simulate(c), peak = first;
 
-	if (first < LEAST_PEAK)
+	if (first < keep_below)
 		return false;
 	for (int before = 0; drop_best(c); before = c->gones) {
 		int at = c->peak;
@@ -407,7 +406,7 @@ choose(struct choice *c)
 }
 
 bool
-vq_recompute_choose(const struct vq_graph *g, struct vq_again *a, double flops_per_byte, int threads)
+vq_recompute_choose(const struct vq_graph *g, struct vq_again *a, int64_t keep_below, double flops_per_byte, int threads)
 {
 	struct choice c = { .g = g, .a = a, .flops_per_byte = flops_per_byte };
 	size_t values = (size_t)g->values + 2, nodes = (size_t)g->nodes + 2;
@@ -430,7 +429,7 @@ vq_recompute_choose(const struct vq_graph *g, struct vq_again *a, double flops_p
 	find_fused(&c);
 	c.most = most_time * cost_of_step(&c);
 
-	bool any = choose(&c);
+	bool any = choose(&c, keep_below);
 
 	free(c.root);
 	free(c.size);

@@ -30,19 +30,19 @@ struct model {
 
 static const struct model models[] = {
 	/* layer norms after the sum, dropout, relu */
-	{ "prior_fashion_small", "prior", { { "modules.prior.gpt.width=64" }, { "modules.prior.gpt.layers=3" } }, 2, 160, false, 0.95 },
+	{ "prior_fashion_small", "prior", { { "modules.prior.gpt.width=64" }, { "modules.prior.gpt.layers=3" } }, 2, 48, false, 0.95 },
 	/* layer norms before, gelu */
-	{ "prior_mnist", "prior", { { "modules.prior.gpt.layers=3" } }, 1, 64, false, 0.9 },
-	{ "prior_mnist", "prior", { { "modules.prior.gpt.layers=3" } }, 1, 64, true, 0.9 },
+	{ "prior_mnist", "prior", { { "modules.prior.gpt.layers=3" } }, 1, 16, false, 0.9 },
+	{ "prior_mnist", "prior", { { "modules.prior.gpt.layers=3" } }, 1, 16, true, 0.9 },
 	/* group norms, silu, a discriminator, values whose gradient is asked for in the model */
-	{ "vqgan_cifar10", "tokenizer", { { 0 } }, 0, 12, false, 0.9 },
+	{ "vqgan_cifar10", "tokenizer", { { 0 } }, 0, 4, false, 0.9 },
 };
 
 static void
 open_step(struct step *s, const struct model *x, bool keep)
 {
 	char *path = vq_asprintf("%s/graphs/%s.yaml", VQ_SRCDIR, x->file);
-	struct vq_compile how = { .threads = 2, .keep = keep, .bf16 = x->bf16 };
+	struct vq_compile how = { .threads = 2, .keep_below = keep ? INT64_MAX : 16 << 20, .bf16 = x->bf16 };
 
 	*s = (struct step){ .lr = 1e-3f };
 	s->m = vq_model_load(path, x->set, x->sets, &s->d);

@@ -265,7 +265,7 @@ run(struct vq_cli *c, void *options)
 	if (m && find_stage(&b, m, &done) == 0 && !done) {
 		if (vq_cli_given(c, "precision"))
 			b.t.bf16 = o->precision == VQ_TOOL_BF16;
-		struct vq_compile how = { .no_fuse = o->no_fuse, .keep = o->no_recompute, .bf16 = b.t.bf16 };
+		struct vq_compile how = { .no_fuse = o->no_fuse, .keep_below = o->no_recompute ? INT64_MAX : 0, .bf16 = b.t.bf16 };
 
 		b.batch = o->batch ? o->batch : b.t.data.batch;
 		b.plan = vq_train_build(m, &b.t, b.batch, &how, &b.vars, (uint64_t)o->seed, &c->d);
