@@ -66,9 +66,9 @@ again=$(arena again=true)
 # Of steps within each other the outer one counts.
 [ "$(arena again=true inner=true)" -eq "$again" ] || fail "a step within another changes what it takes"
 # What is cheap is computed again unasked, and bench does without.
-run 0 bench deep.yaml --batch 64 --steps 1 --warmup 0 --json
+run 0 bench deep.yaml --batch 128 --steps 1 --warmup 0 --json
 unasked=$(sed -n 's/.*"arena_bytes": \([0-9]*\).*/\1/p' .out)
-run 0 bench deep.yaml --batch 64 --steps 1 --warmup 0 --json --no-recompute
+run 0 bench deep.yaml --batch 128 --steps 1 --warmup 0 --json --no-recompute
 kept=$(sed -n 's/.*"arena_bytes": \([0-9]*\).*/\1/p' .out)
 [ $((10 * unasked)) -lt $((9 * kept)) ] || fail "$unasked bytes, $kept with --no-recompute"
 run 0 dump deep.yaml --pass recompute --grad again=true
