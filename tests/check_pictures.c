@@ -266,6 +266,7 @@ START_TEST(reading_is_told)
 	struct vq_dataset *d = vq_dataset_open_end(o, &diags);
 	ck_assert_ptr_nonnull(d);
 	vq_dataset_close(d);
+	vq_diags_free(&diags);
 }
 END_TEST
 
