@@ -16,7 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST = 1024, PATH = 4096 };
+#include "engine/groups.h"
+
+enum { MOST = 1024, PATH = 8300 };
 
 static struct {
 	pthread_mutex_t lock;
@@ -41,109 +43,36 @@ read_line(const char *path, char *buf, size_t size)
 	return ok;
 }
 
-/* CPUs of one group: quota over period; 0 when unlimited or unreadable. */
-static double
-group_quota(const char *dir, bool v2)
+/* CPUs of one group, quota over period: the least of any so far stays. */
+static void
+see_group(void *arg, const char *dir, bool v2)
 {
-	char path[PATH + 64], line[64], *end;
-	double quota, period;
+	char path[PATH], line[64], *end;
+	double quota, period, *least = arg;
 
 	snprintf(path, sizeof(path), "%s/%s", dir, v2 ? "cpu.max" : "cpu.cfs_quota_us");
 	if (!read_line(path, line, sizeof(line)))
-		return 0;
+		return;
 	quota = strtod(line, &end);		/* "max" and -1 mean no limit */
 	if (end == line || !(quota > 0))
-		return 0;
+		return;
 	if (!v2) {
 		snprintf(path, sizeof(path), "%s/cpu.cfs_period_us", dir);
 		if (!read_line(path, line, sizeof(line)))
-			return 0;
+			return;
 		end = line;
 	}
 	period = strtod(end, NULL);
-	return period > 0 && isfinite(quota / period) ? quota / period : 0;
-}
-
-/* The tightest quota of a group and all that hold it.  Inside a container the
- * path may be the host's and not exist here; the mount itself is then the group. */
-static double
-tightest(const char *mount, const char *group, bool v2)
-{
-	char dir[PATH];
-	double least = 0;
-
-	if (snprintf(dir, sizeof(dir), "%s%s", mount, group) >= (int)sizeof(dir))
-		return 0;
-	for (;;) {
-		double q = group_quota(dir, v2);
-		char *slash;
-
-		if (q > 0 && (least == 0 || q < least))
-			least = q;
-		slash = strrchr(dir, '/');
-		if (!slash || (size_t)(slash - dir) < strlen(mount))
-			return least;
-		*slash = '\0';
-	}
-}
-
-static bool
-lists_cpu(const char *controllers)
-{
-	while (*controllers) {
-		size_t n = strcspn(controllers, ",");
-
-		if (n == 3 && memcmp(controllers, "cpu", 3) == 0)
-			return true;
-		controllers += n + (controllers[n] == ',');
-	}
-	return false;
-}
-
-/* One line of /proc/self/cgroup: "hierarchy:controllers:path". */
-static double
-line_quota(const char *root, char *line)
-{
-	char mount[PATH], *controllers = strchr(line, ':'), *group;
-	double q = 0;
-
-	line[strcspn(line, "\n")] = '\0';
-	if (!controllers || !(group = strchr(controllers + 1, ':')))
-		return 0;
-	*group++ = '\0';
-	controllers++;
-	if (*controllers == '\0') {
-		snprintf(mount, sizeof(mount), "%.3000s/sys/fs/cgroup", root);
-		q = tightest(mount, group, true);
-		snprintf(mount, sizeof(mount), "%.3000s/sys/fs/cgroup/unified", root);
-		return q > 0 ? q : tightest(mount, group, true);
-	}
-	if (lists_cpu(controllers)) {
-		snprintf(mount, sizeof(mount), "%.3000s/sys/fs/cgroup/cpu", root);
-		q = tightest(mount, group, false);
-		snprintf(mount, sizeof(mount), "%.3000s/sys/fs/cgroup/%.900s", root, controllers);
-	}
-	return q > 0 || !lists_cpu(controllers) ? q : tightest(mount, group, false);
+	if (period > 0 && isfinite(quota / period) && quota / period > 0 && (*least == 0 || quota / period < *least))
+		*least = quota / period;
 }
 
 double
 vq_cpu_quota(const char *root)
 {
-	char path[PATH], line[PATH];
 	double least = 0;
-	FILE *f;
 
-	snprintf(path, sizeof(path), "%.3000s/proc/self/cgroup", root);
-	f = fopen(path, "re");
-	if (!f)
-		return 0;
-	while (fgets(line, sizeof(line), f)) {
-		double q = line_quota(root, line);
-
-		if (q > 0 && (least == 0 || q < least))
-			least = q;
-	}
-	fclose(f);
+	vq_groups_each(root, "cpu", see_group, &least);
 	return least;
 }
 

@@ -34,18 +34,22 @@ bind_scalars(struct vq_trainer *s, struct vq_plan *p)
 static int
 check_memory(struct vq_trainer *s, int64_t bytes)
 {
-	int64_t limit = vq_memory_limit(), left = vq_memory_free() + s->memory_bytes;
+	struct vq_memory m;
 
-	if (bytes > limit) {
+	vq_memory_find("", &m);
+	if (bytes > m.limit) {
 		struct vq_diag *e = vq_error(s->d, VQ_FAILED, &s->t->at, "stage %s: a batch of %lld needs %.3g GB of memory, and "
-		    "this process may have %.3g GB", s->t->name, (long long)s->t->data.batch, (double)bytes / 1e9, (double)limit / 1e9);
+		    "this process may have %.3g GB", s->t->name, (long long)s->t->data.batch, (double)bytes / 1e9, (double)m.limit / 1e9);
 
+		if (m.from[0])
+			vq_note(e, NULL, "that is its limit: %s", m.from);
 		vq_help(e, "a smaller batch, or `recompute: true` at the model's repeated steps, needs less");
 		return -1;
 	}
-	if (bytes > left)
+	m.left += s->memory_bytes;
+	if (bytes > m.left)
 		vq_run_say(s->r->run, "stage %s: a batch of %lld needs %.3g GB of memory, and %.3g GB are free: the system may slow "
-		    "down or end this process", s->t->name, (long long)s->t->data.batch, (double)bytes / 1e9, (double)left / 1e9);
+		    "down or end this process", s->t->name, (long long)s->t->data.batch, (double)bytes / 1e9, (double)m.left / 1e9);
 	return 0;
 }
 

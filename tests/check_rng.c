@@ -3,15 +3,12 @@
  */
 #include <check.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "engine/base.h"
 #include "engine/rng.h"
 #include "engine/threads.h"
-#include "tests/scratch.h"
 
 /* --- draws ---------------------------------------------------------------- */
 
@@ -180,54 +177,6 @@ START_TEST(threads_and_why)
 }
 END_TEST
 
-/* Writes <root>/<path>, making its folders. */
-static void
-put_file(const char *root, const char *path, const char *text)
-{
-	char full[512];
-	FILE *f;
-
-	snprintf(full, sizeof(full), "%s/%s", root, path);
-	for (char *s = full + strlen(root) + 1; (s = strchr(s, '/')) != NULL; s++) {
-		*s = '\0';
-		mkdir(full, 0777);
-		*s = '/';
-	}
-	f = fopen(full, "w");
-	ck_assert_ptr_nonnull(f);
-	fputs(text, f);
-	fclose(f);
-}
-
-START_TEST(quota_of_cgroups)
-{
-	char root[64];
-
-	scratch_make(root);
-	ck_assert(vq_cpu_quota(root) == 0);
-	put_file(root, "proc/self/cgroup", "0::/kube/pod\n");
-	ck_assert(vq_cpu_quota(root) == 0);
-	put_file(root, "sys/fs/cgroup/cpu.max", "max 100000\n");
-	ck_assert(vq_cpu_quota(root) == 0);
-	put_file(root, "sys/fs/cgroup/kube/cpu.max", "150000 100000\n");
-	ck_assert(vq_cpu_quota(root) == 1.5);
-	put_file(root, "sys/fs/cgroup/kube/pod/cpu.max", "400000 100000\n");	/* the parent is tighter */
-	ck_assert(vq_cpu_quota(root) == 1.5);
-	put_file(root, "proc/self/cgroup", "0::/somewhere/else\n");	/* the host's path: the mount counts */
-	put_file(root, "sys/fs/cgroup/cpu.max", "50000 100000\n");
-	ck_assert(vq_cpu_quota(root) == 0.5);
-	put_file(root, "proc/self/cgroup", "11:cpu,cpuacct:/docker/x\n9:cpuset:/docker/x\n");
-	put_file(root, "sys/fs/cgroup/cpu,cpuacct/docker/x/cpu.cfs_quota_us", "-1\n");
-	ck_assert(vq_cpu_quota(root) == 0);
-	put_file(root, "sys/fs/cgroup/cpu,cpuacct/docker/x/cpu.cfs_quota_us", "250000\n");
-	put_file(root, "sys/fs/cgroup/cpu,cpuacct/docker/x/cpu.cfs_period_us", "100000\n");
-	ck_assert(vq_cpu_quota(root) == 2.5);
-	put_file(root, "sys/fs/cgroup/cpu,cpuacct/docker/x/cpu.cfs_period_us", "0\n");
-	ck_assert(vq_cpu_quota(root) == 0);
-	scratch_remove(root);
-}
-END_TEST
-
 int
 main(void)
 {
@@ -244,7 +193,6 @@ main(void)
 	tcase_add_test(c, normals_are_box_mullers);
 	tcase_add_test(c, below_and_permutation);
 	tcase_add_test(c, threads_and_why);
-	tcase_add_test(c, quota_of_cgroups);
 	tcase_set_timeout(c, 60);
 	suite_add_tcase(suite, c);
 	runner = srunner_create(suite);

@@ -191,9 +191,10 @@ check_stage(struct check *k, int i)
 static void
 print_memory(const struct check *k, struct vq_text *out)
 {
-	int64_t limit = vq_memory_limit(), left = vq_memory_free();
+	struct vq_memory m;
 	char buf[VQ_NUM_STR], rest[VQ_NUM_STR];
 
+	vq_memory_find("", &m);
 	for (int i = 0; i < k->results; i++) {
 		const struct result *r = &k->result[i];
 
@@ -201,13 +202,14 @@ print_memory(const struct check *k, struct vq_text *out)
 			continue;
 		vq_text_add(out, "memory of stage %s, batch %lld: %s (arena, parameters, optimizer), besides its data\n", r->name,
 		    (long long)r->batch, vq_bytes_str((double)r->memory, buf));
-		if (r->memory > left)
-			vq_text_add(out, "  more than the %s that %s\n", vq_bytes_str((double)(r->memory > limit ? limit : left), buf),
-			    r->memory > limit ? "a process may have here: it cannot be trained so" : "are free");
-		if (r->memory > left)
+		if (r->memory > m.left)
+			vq_text_add(out, "  more than the %s that %s\n", vq_bytes_str((double)(r->memory > m.limit ? m.limit : m.left), buf),
+			    r->memory > m.limit ? "a process may have here: it cannot be trained so" : "are free");
+		if (r->memory > m.left)
 			vq_text_add(out, "  a smaller batch, or `recompute: true` at the model's repeated steps, needs less\n");
 	}
-	vq_text_add(out, "memory here: %s, %s of them free\n", vq_bytes_str((double)limit, buf), vq_bytes_str((double)left, rest));
+	vq_text_add(out, "memory here: %s%s%s%s, %s of them free\n", vq_bytes_str((double)m.limit, buf), m.from[0] ? " (" : "", m.from,
+	    m.from[0] ? ")" : "", vq_bytes_str((double)m.left, rest));
 }
 
 static void

@@ -17,6 +17,7 @@
 #include "datasets/dataset.h"
 #include "datasets/http.h"
 #include "datasets/kept.h"
+#include "engine/memory.h"
 #include "engine/threads.h"
 #include "ops/kernels/gemm.h"
 #include "ops/kernels/kernels.h"
@@ -209,12 +210,18 @@ examine_memory(struct findings *f)
 	long pages = sysconf(_SC_PHYS_PAGES), free_pages = sysconf(_SC_AVPHYS_PAGES),
 	    size = sysconf(_SC_PAGESIZE);
 	char buf[VQ_NUM_STR], huge[128] = "unknown";
+	struct vq_memory m;
 	struct rlimit limit;
 	FILE *in = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "re");
 
 	group(f, "memory", "memory");
 	fact(f, "total", "%s", vq_bytes_str((double)pages * (double)size, buf));
 	fact(f, "free", "%s", vq_bytes_str((double)free_pages * (double)size, buf));
+	vq_memory_find("", &m);
+	if (m.from[0])
+		fact(f, "limit", "%s (%s)", vq_bytes_str((double)m.limit, buf), m.from);
+	else
+		fact(f, "limit", "none");
 	if (in && fgets(huge, sizeof(huge), in))
 		huge[strcspn(huge, "\n")] = '\0';
 	if (in)

@@ -44,6 +44,16 @@ run 0 doctor
 out "kernels"
 out "threads"
 out "OpenBLAS"
+out "  limit  "
+# AddressSanitizer reserves more than any limit.
+if ! grep -q AddressSanitizer .out; then
+	ulimit -S -v 2000000
+	run 0 doctor
+	out "  limit         2.05 GB (ulimit -v)"
+	run 0 check "$src/graphs/vqvae_mnist.yaml"
+	out "memory here: 2.05 GB (ulimit -v), "
+	ulimit -S -v unlimited
+fi
 run 0 doctor --json
 out '"warnings"'
 export VQGRAPH_ISA=portable
