@@ -413,5 +413,5 @@ vq_spread(const float *x, int64_t n, int64_t d, const int32_t *label, int64_t cl
 	free(mean);
 	free(squares);
 	free(count);
-	return counted ? sqrt(total / (double)counted) : 0;
+	return counted ? sqrt(total / (double)counted) : NAN;
 }

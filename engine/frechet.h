@@ -28,7 +28,7 @@ double vq_frechet_distance(const struct vq_gaussian *a, const struct vq_gaussian
 /*
  * Root of the mean squared distance between two different vectors of the same class: the
  * mean over the classes with two or more.  label NULL: all are one class; a label
- * outside 0 .. classes - 1 counts nowhere.  0 when there is no such pair.
+ * outside 0 .. classes - 1 counts nowhere.  NaN when there is no such pair.
  */
 double vq_spread(const float *x, int64_t n, int64_t d, const int32_t *label, int64_t classes);
 

@@ -235,7 +235,9 @@ START_TEST(spreads)
 	ck_assert_double_eq_tol(vq_spread(x, N, D, label, CLASSES), slow_spread(x, N, D, label, CLASSES), 1e-9);
 	ck_assert_double_eq_tol(vq_spread(x, N, D, NULL, 0), slow_spread(x, N, D, one, 1), 1e-9);
 	ck_assert(vq_spread(same, 3, 1, NULL, 0) == 0);
-	ck_assert(vq_spread(x, 1, D, NULL, 0) == 0);
+	ck_assert_double_nan(vq_spread(x, 1, D, NULL, 0));
+	ck_assert_double_nan(vq_spread(x, 2, D, (int32_t[]){ 0, 1 }, 2));
+	ck_assert_double_nan(vq_spread(x, 0, D, NULL, 0));
 	free(x);
 }
 END_TEST

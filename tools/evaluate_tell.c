@@ -1,6 +1,7 @@
 /*
  * evaluate_tell -- counts and distances of what was evaluated, and the report of it
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -180,17 +181,32 @@ text_counts(struct vq_evaluate_task *k, const char *name, const struct counts *h
 	vq_text_add(out, "\n");
 }
 
+/* Of a spread; "-" where no two samples are of one class. */
+static void
+text_number(struct vq_text *out, double x)
+{
+	if (isnan(x))
+		vq_text_add(out, "-");
+	else
+		vq_text_add(out, "%.6g", x);
+}
+
 static void
 text_features(struct vq_evaluate_task *k, const struct distances *far, struct vq_text *out)
 {
 	const char *within = k->data.label ? " within a class" : "";
 
 	vq_text_add(out, "%s: %lld numbers for each sample\n", k->o->features, (long long)far->dimensions);
-	vq_text_add(out, "spread%s: %.6g in %s", within, far->spread, k->data.text);
-	if (k->o->against)
-		vq_text_add(out, ", %.6g%s in %s\nfrechet_distance: %.6g, %lld samples against %lld of %s",
-		    far->spread_against, k->data.label && !k->against.label ? " over all" : "", k->against.text,
-		    far->frechet, (long long)k->data.e.data->count, (long long)k->against.e.data->count, k->against.text);
+	vq_text_add(out, "spread%s: ", within);
+	text_number(out, far->spread);
+	vq_text_add(out, " in %s", k->data.text);
+	if (k->o->against) {
+		vq_text_add(out, ", ");
+		text_number(out, far->spread_against);
+		vq_text_add(out, "%s in %s\nfrechet_distance: %.6g, %lld samples against %lld of %s",
+		    k->data.label && !k->against.label ? " over all" : "", k->against.text, far->frechet,
+		    (long long)k->data.e.data->count, (long long)k->against.e.data->count, k->against.text);
+	}
 	vq_text_add(out, "\n");
 }
 

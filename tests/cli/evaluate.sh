@@ -162,6 +162,13 @@ images() {
 }
 images x.npy '(3, 28, 28, 1)' 9408
 npy y.npy '<i4' '(3,)' '\003\000\000\000\011\000\000\000\003\000\000\000'
+run 0 evaluate runs/guess --data x.npy --labels y.npy --count guess --features features --json
+expect "two of a class" awk -v s="$(number spread)" 'BEGIN { exit !(s >= 0) }'
+npy each.npy '<i4' '(3,)' '\003\000\000\000\011\000\000\000\004\000\000\000'
+run 0 evaluate runs/guess --data x.npy --labels each.npy --features features --json
+out '"spread": null'
+run 0 evaluate runs/guess --data x.npy --labels each.npy --features features --against digits:test
+out "spread within a class: - in x.npy, "
 run 0 evaluate runs/guess --data x.npy --labels y.npy --count guess --json
 expect "three pictures" [ "$(number samples)" = 3 ]
 out '"label": ['
