@@ -92,6 +92,10 @@ void vq_sample_free(struct vq_sample *s);
 const struct vq_range *vq_sample_at(const struct vq_sample *s, const char *key);
 /* How many codes a sample has: those of the grid, or length. */
 int64_t vq_sample_tokens(const struct vq_sample *s);
+enum { VQ_SAMPLE_MOST = 1000000 };	/* codes of a grid */
+/* Rows and columns of the codes that the graph sees, of which the grid has no fewer; 0 where
+ * length is no square and no window says them. */
+void vq_sample_window(const struct vq_sample *s, int64_t *h, int64_t *w);
 /* Judges all that can be judged without weights, and makes every parameter that sampling
  * reads (vq_vars_bind).  -1 after errors. */
 int vq_sample_bind(const struct vq_model *m, const struct vq_sample *s, struct vq_vars *vars, uint64_t seed,

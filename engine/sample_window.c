@@ -19,6 +19,18 @@ vq_sample_tokens(const struct vq_sample *s)
 	return s->grid.count > 0 ? s->grid.v[0] * s->grid.v[s->grid.count - 1] : s->length;
 }
 
+void
+vq_sample_window(const struct vq_sample *s, int64_t *h, int64_t *w)
+{
+	int64_t side = vq_order_side(s->length);
+
+	*h = *w = side > 0 ? side : 0;
+	if (s->window.count > 0) {
+		*h = s->window.v[0];
+		*w = s->window.v[s->window.count - 1];
+	}
+}
+
 static int
 check_grid(const struct vq_sample *s, const struct vq_sample_graphs *g, struct vq_diags *d)
 {
@@ -27,7 +39,7 @@ check_grid(const struct vq_sample *s, const struct vq_sample_graphs *g, struct v
 	if (g->h < g->high || g->w < g->wide)
 		vq_error(d, VQ_CONFIG, at, "grid: %lld x %lld codes are fewer than the window's, %lld x %lld", (long long)g->h,
 		    (long long)g->w, (long long)g->high, (long long)g->wide);
-	else if (g->tokens > 1000000)
+	else if (g->tokens > VQ_SAMPLE_MOST)
 		vq_error(d, VQ_CONFIG, at, "grid: %lld x %lld are more than a million codes", (long long)g->h, (long long)g->w);
 	else if (g->tokens > s->length && s->order != VQ_ORDER_RASTER)
 		vq_error(d, VQ_CONFIG, vq_sample_at(s, "order"), "order: a window slides over a grid row by row, and the order is %s",
@@ -40,18 +52,12 @@ check_grid(const struct vq_sample *s, const struct vq_sample_graphs *g, struct v
 int
 vq_window_shape(const struct vq_sample *s, struct vq_sample_graphs *g, struct vq_diags *d)
 {
-	int64_t side = vq_order_side(s->length);
-
 	g->tokens = vq_sample_tokens(s);
-	g->h = g->w = side > 0 ? side : 0;
-	if (s->window.count > 0) {
-		g->h = s->window.v[0];
-		g->w = s->window.v[s->window.count - 1];
-		if (g->h * g->w != s->length) {
-			vq_error(d, VQ_CONFIG, vq_sample_at(s, "window"), "window: %lld x %lld are %lld codes, and length is %lld",
-			    (long long)g->h, (long long)g->w, (long long)(g->h * g->w), (long long)s->length);
-			return -1;
-		}
+	vq_sample_window(s, &g->h, &g->w);
+	if (s->window.count > 0 && g->h * g->w != s->length) {
+		vq_error(d, VQ_CONFIG, vq_sample_at(s, "window"), "window: %lld x %lld are %lld codes, and length is %lld",
+		    (long long)g->h, (long long)g->w, (long long)(g->h * g->w), (long long)s->length);
+		return -1;
 	}
 	if (s->grid.count == 0)
 		return 0;

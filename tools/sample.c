@@ -78,6 +78,23 @@ check_method(struct vq_sample_task *k)
 	return k->c->d.count ? -1 : 0;
 }
 
+/* Said of the option: the stage's own grid is judged with its other keys. */
+static int
+check_grid(struct vq_sample_task *k, int64_t rows, int64_t columns)
+{
+	int64_t h, w;
+
+	vq_sample_window(&k->s, &h, &w);
+	if (rows < h || columns < w)
+		vq_help(vq_usage_error(k->c, "--grid %lldx%lld is smaller than the %lld x %lld codes that the prior of stage %s was "
+		    "trained on", (long long)rows, (long long)columns, (long long)h, (long long)w, k->s.name),
+		    "--grid %lldx%lld or larger, or no --grid for what the stage says", (long long)(rows < h ? h : rows),
+		    (long long)(columns < w ? w : columns));
+	else if (rows * columns > VQ_SAMPLE_MOST)
+		vq_usage_error(k->c, "--grid %lldx%lld: more than a million codes", (long long)rows, (long long)columns);
+	return k->c->d.count ? -1 : 0;
+}
+
 /* "12", or "12x16": rows and columns. */
 static int
 read_grid(struct vq_sample_task *k)
@@ -106,7 +123,7 @@ read_grid(struct vq_sample_task *k)
 		return -1;
 	}
 	k->s.grid = grid;
-	return 0;
+	return check_grid(k, grid.v[0], grid.v[grid.count - 1]);
 }
 
 /* The command line goes before the stage. */

@@ -72,9 +72,16 @@ for grid in 0 x 4x 4x5x6 -3 4,5 9000; do
 	err "--grid wants rows and columns of codes from 1 to 8192, not '$grid'"
 done
 
-run 3 sample runs/w --grid 3x9 --out x.png
+run 2 sample runs/w --grid 3x9 --out x.png
+err "--grid 3x9 is smaller than the 4 x 4 codes that the prior of stage samples was trained on"
+err "--grid 4x9 or larger, or no --grid for what the stage says"
+run 2 sample runs/w --grid 3 --out x.png
+err "--grid 4x4 or larger"
+run 3 sample runs/w --out x.png 'stages.samples.grid=[3, 9]'
 err "grid: 3 x 9 codes are fewer than the window's, 4 x 4"
-run 3 sample runs/w --grid 8192 --out x.png
+run 2 sample runs/w --grid 8192 --out x.png
+err "--grid 8192x8192: more than a million codes"
+run 3 sample runs/w --out x.png 'stages.samples.grid=[8192]'
 err "are more than a million codes"
 # check TEXT KEY=VALUE...: what is told of keys that do not fit
 check() {
