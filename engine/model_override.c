@@ -55,16 +55,12 @@ add_key(struct vq_arena *a, struct vq_tree *map, const char *text, size_t from, 
 {
 	struct vq_pair *item = vq_arena_alloc(a, sizeof(*item) * (size_t)(map->count + 1));
 	struct vq_tree *key = vq_arena_copy(a, value, sizeof(*value));
-	struct vq_suggest near;
 
 	key->text = vq_arena_strndup(a, text + from, end - from);
 	key->kind = VQ_TREE_SCALAR;
 	key->at.col = (int)from + 1;
 	key->at.end_col = (int)end + 1;
-	vq_suggest_start(&near, key->text);
-	for (int i = 0; i < map->count; i++)
-		vq_suggest_try(&near, map->item[i].key->text);
-	if (near.best || strchr(key->text, '.'))
+	if (strchr(key->text, '.'))
 		return false;
 	if (map->count > 0)
 		memcpy(item, map->item, sizeof(*item) * (size_t)map->count);

@@ -125,6 +125,14 @@ stages:
     data: {source: digits, split: train, batch: 1024}
     epochs: 1
 END
+# A key that was left out can be given though another has a name much like it; a slip is told as in the file.
+run 0 check tiny.yaml stages.tok.data.size=28 stages.tok.data.limit=99
+sed 's/shuffle: true/shuffle: true, size: 28/' tiny.yaml >sized.yaml
+run 0 check sized.yaml stages.tok.data.resize=32
+run 3 check sized.yaml stages.tok.data.resise=32
+err "command line:1:17: error: data has no parameter 'resise'"
+err "similar name: resize"
+
 run 0 check huge.yaml
 out "cannot be trained so"
 run 1 run huge.yaml --progress none
