@@ -5,6 +5,7 @@
  * file must be used or said to be ignored.
  */
 #include <fnmatch.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -192,6 +193,26 @@ refuse(struct loading *l, const struct vq_value *v, const char *theirs, const st
 		    vq_type_str(&there->type, is), v->name, vq_type_str(&v->type, want));
 }
 
+/* A number that is none, or that our type cannot hold, would be found only when a loss is not finite. */
+static bool
+holds(enum vq_dtype ours, double x)
+{
+	return ours == VQ_I32 ? x >= INT32_MIN && x <= INT32_MAX : ours == VQ_F64 ? isfinite(x) : isfinite((float)x);
+}
+
+static void
+check_numbers(struct loading *l, const struct vq_value *v, const struct vq_var *there)
+{
+	struct vq_view in = { there->data, &there->type };
+	int64_t n = vq_shape_count(&there->type.shape), i = 0;
+
+	while (i < n && holds(v->type.dtype, vq_get(&in, i)))
+		i++;
+	if (i < n && l->errors++ < MAX_SHOWN)
+		vq_error(l->d, VQ_CHECKPOINT, NULL, "%s: number %lld of %s is %g, which %s, %s, cannot hold", l->path, (long long)i,
+		    there->name, vq_get(&in, i), v->name, vq_dtype_name(v->type.dtype));
+}
+
 /* pass 0 looks, pass 1 takes. */
 static void
 load_values(struct loading *l, struct vq_vars *vars, int pass)
@@ -204,6 +225,8 @@ load_values(struct loading *l, struct vq_vars *vars, int pass)
 		struct vq_var *there = vq_vars_find(l->file, theirs);
 		if (pass == 0 && (there == NULL || !fits(l->s->layout, &v->type, &there->type)))
 			refuse(l, v, theirs, there);
+		else if (pass == 0)
+			check_numbers(l, v, there);
 		if (there)
 			l->used[there - l->file->var] = true;
 		if (pass == 1) {

@@ -118,6 +118,46 @@ run 5 run net.yaml stages.weights.layout=plain --name plain
 err "has features.0.weight as f32[2, 3, 3, 3], and net.first.weight f32[3, 3, 3, 2] cannot be made of it"
 run 3 run net.yaml stages.weights.layout=keras --name keras
 err "layout"
+
+# --- numbers that are none ------------------------------------------------------------------------
+cat >small.yaml <<'END'
+vqgraph: 1
+use: [lib/nn]
+modules: {net: {linear: {out: 1, bias: false}}}
+graphs:
+  look:
+    in:
+      x: f32[batch, 2]
+    steps:
+      - {net: {}, as: y}
+    out: [y]
+stages:
+  weights: {do: load, graph: look, file: small.safetensors, layout: torch}
+END
+# numbers DTYPE BYTES LAST: two of them, of as many bytes together; the second as printf has it
+numbers() {
+	header="{\"net.weight\":{\"dtype\":\"$1\",\"shape\":[1,2],\"data_offsets\":[0,$2]}}"
+	printf "\\$(printf %03o ${#header})\\0\\0\\0\\0\\0\\0\\0%s" "$header" >small.safetensors
+	head -c $(($2 / 2)) /dev/zero >>small.safetensors
+	# shellcheck disable=SC2059
+	printf "$3" >>small.safetensors
+}
+numbers F32 8 '\000\000\300\177'
+run 5 run small.yaml --name nan
+err "small.safetensors: number 1 of net.weight is nan, which net.weight, f32, cannot hold"
+expect "nothing is loaded" [ ! -e runs/nan/checkpoints/last.safetensors ]
+numbers F32 8 '\000\000\200\377'
+run 5 run small.yaml --name inf
+err "number 1 of net.weight is -inf"
+numbers F64 16 '\000\000\000\000\000\000\360\177'
+run 5 run small.yaml --name inf64
+err "number 1 of net.weight is inf"
+numbers F64 16 '\000\000\000\000\000\000\360\176'
+run 5 run small.yaml --name large
+err "which net.weight, f32, cannot hold"
+numbers F64 16 '\000\000\000\000\000\000\360\077'
+run 0 run small.yaml --name good
+
 head -c 700 "$src/tests/fixtures/torch.safetensors" >data/torch.safetensors
 run 5 run net.yaml --name short
 finish
