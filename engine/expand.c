@@ -118,6 +118,7 @@ call_gradient(struct expand *x, const struct step *s, const vq_id in[2], struct 
 		vq_graph_describe(x->g, e, "of", in[0]);
 		vq_graph_describe(x->g, e, "to", in[1]);
 	} else if (vq_derivative(x->g, in[0], in[1], m->out) == 0) {
+		vq_graph_slope(x->g, in[0], in[1], m->out[0]);
 		return;
 	}
 	x->failed = true;

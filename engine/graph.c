@@ -32,6 +32,7 @@ vq_graph_free(struct vq_graph *g)
 	free(g->store);
 	free(g->output);
 	free(g->named);
+	free(g->slope);
 	free(g->origin);
 	vq_arena_free(&g->arena);
 	free(g);
@@ -309,6 +310,15 @@ vq_graph_name(struct vq_graph *g, const char *name, vq_id value)
 	g->named[g->nameds++] = (struct vq_output){ vq_arena_strdup(&g->arena, name), value };
 }
 
+void
+vq_graph_slope(struct vq_graph *g, vq_id of, vq_id to, vq_id grad)
+{
+	if (of == VQ_NONE || to == VQ_NONE || grad == VQ_NONE)
+		return;
+	vq_grow(g->slope, g->slopes, g->slope_cap);
+	g->slope[g->slopes++] = (struct vq_slope){ of, to, grad };
+}
+
 vq_id
 vq_graph_find_output(const struct vq_graph *g, const char *name)
 {
@@ -434,6 +444,8 @@ vq_graph_rewrite(const struct vq_graph *from, vq_rewrite_fn *each, void *arg)
 		vq_graph_output(r.to, from->output[i].name, r.map[from->output[i].value]);
 	for (int i = 0; i < from->nameds; i++)
 		vq_graph_name(r.to, from->named[i].name, r.map[from->named[i].value]);
+	for (int i = 0; i < from->slopes; i++)
+		vq_graph_slope(r.to, r.map[from->slope[i].of], r.map[from->slope[i].to], r.map[from->slope[i].grad]);
 	free(r.map);
 	return r.to;
 }

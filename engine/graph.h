@@ -79,6 +79,11 @@ struct vq_output {
 	vq_id value;
 };
 
+/* What a step `gradient` asked for: d of / d to is grad, nodes like any other. */
+struct vq_slope {
+	vq_id of, to, grad;
+};
+
 struct vq_graph {
 	struct vq_arena arena;		/* owns every name, parameter and array below */
 	const char *name;
@@ -94,6 +99,8 @@ struct vq_graph {
 	int origins, origin_cap;
 	struct vq_output *named;	/* what can be asked for by name, kept alive by nothing */
 	int nameds, named_cap;
+	struct vq_slope *slope;		/* kept alive by nothing */
+	int slopes, slope_cap;
 	struct vq_names names;		/* leaves by name */
 	struct vq_diags *diags;		/* errors of infer and of passes go here */
 	int32_t now;			/* origin of the nodes being added */
@@ -130,6 +137,8 @@ void vq_graph_store(struct vq_graph *g, vq_id leaf, vq_id value);
 void vq_graph_output(struct vq_graph *g, const char *name, vq_id value);
 /* Names a value without keeping it alive. */
 void vq_graph_name(struct vq_graph *g, const char *name, vq_id value);
+/* Records that grad is d of / d to, which keeps nothing alive. */
+void vq_graph_slope(struct vq_graph *g, vq_id of, vq_id to, vq_id grad);
 /* Among outputs, then named values, then leaves; VQ_NONE when absent. */
 vq_id vq_graph_find_output(const struct vq_graph *g, const char *name);
 int vq_graph_origin(struct vq_graph *g, const struct vq_origin *o);
@@ -151,7 +160,7 @@ struct vq_places;
 struct vq_places *vq_graph_places(const struct vq_graph *g);
 
 /*
- * Rewriting: a new graph with the same leaves, outputs, stores and origins, its
+ * Rewriting: a new graph with the same leaves, outputs, stores, slopes and origins, its
  * nodes those that `each` emits for every node of `from` in order.  map[v] is
  * the new id of the old value v; `each` fills the entries of its node's outputs
  * (vq_rewrite_copy does so by copying the node).

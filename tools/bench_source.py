@@ -90,6 +90,7 @@ class Source:
     def __init__(self, graph, outputs, given=False, attention=True):
         self.values, self.given, self.attention = graph["values"], given, attention
         self.nodes = [Node(i, d) for i, d in enumerate(graph["nodes"])]
+        self._take_gradients(graph)
         self.outputs = {name: graph["outputs"][name] for name in outputs}
         self.stores = [(s["leaf"], s["value"]) for s in graph["stores"]
                        if not re.match(r"optimizer\.|average\.", self.values[s["leaf"]].get("name", ""))
@@ -100,6 +101,7 @@ class Source:
         self._find_live()
         self.images = any(n.op in IMAGE_OPS and self.rank(n.ins[0]) == 4 for n in self.live)
         self._choose_storage()
+        self.averages = self._find_running()
         self._write()
 
     # --- the graph -----------------------------------------------------------
@@ -117,6 +119,24 @@ class Source:
         """The value of a scalar constant, None for anything else."""
         v = self.values[i]
         return float(v["value"]) if v["kind"] == "const" and not v["shape"] else None
+
+    def _take_gradients(self, graph):
+        """A step `gradient` is one call to autograd, in place of the nodes that compute it."""
+        made = {i: n for n in self.nodes for i in n.outs}
+        losses = [graph["outputs"][u["minimize"]] for u in graph["stage"]["updates"]] if "stage" in graph else []
+        through = set(losses or graph["outputs"].values())     # what losses are differentiated through
+        for n in reversed(self.nodes):
+            if n.op != "stop" and through & set(n.outs):
+                through |= set(n.ins)
+        self.sloped, self.origin = set(), {}
+        for g in graph.get("gradients", []):
+            n, of = made.get(g["value"]), made.get(g["of"])
+            if n is None or of is None or n.index < of.index:
+                continue
+            self.nodes[n.index] = made[g["value"]] = Node(n.index, {
+                "op": "gradient", "in": [g["of"], g["to"]], "out": [g["value"]], "path": n.path,
+                "params": {"again": "true" if g["value"] in through else "false"}})
+            self.sloped.add(g["to"])
 
     def _find_live(self):
         need = set(self.outputs.values()) | {value for _, value in self.stores}
@@ -197,6 +217,7 @@ class Source:
         return self.c[i]
 
     def put(self, i, text, image=False):
+        self.origin.setdefault(i, image)
         (self.c if image else self.v)[i] = f"{'c' if image else 'v'}{i}"
         self.say(f"{'c' if image else 'v'}{i} = {text}")
 
@@ -224,7 +245,10 @@ class Source:
     def _write(self):
         for v in self.leaves["input"]:
             image = self.images and len(v["shape"]) == 4 and v["dtype"] in ("f32", "f64")
-            (self.c if image else self.v)[v["id"]] = "x_" + re.sub(r"\W", "_", v["name"])
+            (self.c if image else self.v)[v["id"]] = name = "x_" + re.sub(r"\W", "_", v["name"])
+            self.origin[v["id"]] = image
+            if v["id"] in self.sloped:
+                self.say(f"{name} = {name}.detach().requires_grad_()")
         for n in self.live:
             if n.index in self.skip:
                 continue
@@ -294,6 +318,19 @@ class Source:
             self.put(n.outs[0], f"{x} * {mask}", image)
         else:
             self.put(n.outs[0], f"F.dropout({x}, {n.p['p']})", image)
+
+    def op_gradient(self, n):
+        """By the parameter or the tensor that `of` was computed from, not by a view of it that was made since."""
+        (of, to), y = n.ins, n.outs[0]
+        loss = self.as_graph(of) + (".sum()" if self.rank(of) else "")
+        image, back = self.origin.get(to, False), ""
+        if to in self.attr:
+            x = "self." + self.attr[to]
+            back = {"conv": ".permute(2, 3, 1, 0)", "linear": ".t()"}.get(self.storage.get(to), "")
+        else:
+            x = (self.c if image else self.v)[to]
+        create = ", create_graph=True" if n.p["again"] else ""
+        self.put(y, f"torch.autograd.grad({loss}, {x}, retain_graph=True{create})[0]{back}", image)
 
     # --- shapes --------------------------------------------------------------
 
@@ -613,29 +650,62 @@ class Source:
         if m is not None and m.op == "mul" and 1 <= (self.number(self.other(m, i)) or 0) <= most:
             nodes, i = [m.index], m.outs[0]
             m = self.only_use(i)
-        if m is None or m.op != "ema" or m.ins[1] != i or (m.ins[0], m.outs[0]) not in self.stores:
+        if m is None or m.op != "ema" or m.ins[1] != i:
             return None
-        return m.ins[0], m.p["decay"], nodes + [m.index]
+        leaf = self._state_of(m)
+        return leaf and (*leaf, m.p["decay"], nodes + [m.index])
+
+    def _state_of(self, m):
+        """A norm may be called several times in a step, each call averaging into what the one before left: (the state,
+        how often), None where anything else is done in between."""
+        first, last, count = m, m, 1
+        while first.ins[0] in self.maker:
+            first, count = self.maker[first.ins[0]], count + 1
+            if first.op != "ema" or self.only_use(first.outs[0]) is None:
+                return None
+        while (first.ins[0], last.outs[0]) not in self.stores:
+            last, i, count = self.only_use(last.outs[0]), last.outs[0], count + 1
+            if last is None or last.op != "ema" or last.ins[0] != i:
+                return None
+        return (first.ins[0], count) if self.used[first.ins[0]] == [first] else None
+
+    def _averages(self, n):
+        """The states that PyTorch's batch norm keeps itself: of mean and variance, as _average_of has them."""
+        count = math.prod(self.shape(n.ins[0])[:-1])
+        mean, variance = n.outs[-2:]
+        found = [self._average_of(mean, 1), self._average_of(variance, 1.0001 * count / max(1, count - 1))]
+        return found if all(found) and found[0][2] == found[1][2] else None
+
+    def _find_running(self):
+        """Only where all calls of a norm can: by node, what _averages gives."""
+        found = {n.index: self._averages(n) for n in self.live if n.op in ("batch_norm", "batch_norm_affine")}
+        calls = [a[0][0] for a in found.values() if a]
+        pairs = {(a[0][0], a[1][0]) for a in found.values() if a}
+        alone = {s for s in sum(pairs, ()) if sum(s in p for p in pairs) > 1}
+        return {k: a for k, a in found.items() if a and a[0][1] == a[1][1] == calls.count(a[0][0])
+                and not alone & {a[0][0], a[1][0]}}
 
     def op_batch_norm(self, n):
         scale, shift, y = self._affine(n.outs[0], self.shape(n.ins[0])[-1:])
         self._batch_norm(n, n.outs[1], n.outs[2], scale, shift, y)
 
     def op_batch_norm_affine(self, n):
-        if not self.unused(n.outs[1]):
-            raise Unsupported(f"the normalised values of {n.path} have no PyTorch form in tools/bench_source.py")
-        self._batch_norm(n, n.outs[2], n.outs[3], self.as_graph(n.ins[1]), self.as_graph(n.ins[2]), n.outs[0])
+        y, normal, mean, variance = n.outs
+        if self.unused(normal):
+            self._batch_norm(n, mean, variance, self.as_graph(n.ins[1]), self.as_graph(n.ins[2]), y)
+            return
+        self._batch_norm(n, mean, variance, "None", "None", normal)
+        image = normal in self.c
+        x, scale, shift = (self.operand(i, image, True) for i in (normal, n.ins[1], n.ins[2]))
+        self.put(y, f"{x} * {scale} + {shift}", image)
 
     def _batch_norm(self, n, mean, variance, scale, shift, y):
         i, shape = n.ins[0], self.shape(n.ins[0])
         running = "None, None"
         momentum = 0
-        count = 1
-        for s in shape[:-1]:
-            count *= s
-        averages = [self._average_of(mean, 1), self._average_of(variance, 1.0001 * count / max(1, count - 1))]
-        if all(averages) and averages[0][1] == averages[1][1]:
-            for state, decay, nodes in averages:
+        averages = self.averages.get(n.index)
+        if averages:
+            for state, _, decay, nodes in averages:
                 self.skip |= set(nodes)
                 self.running.add(state)
                 momentum = 1 - decay

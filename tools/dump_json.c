@@ -186,7 +186,7 @@ vq_dump_json(const struct vq_dump *d)
 {
 	const struct vq_graph *g = d->g;
 	json_t *top = json_object(), *values = json_array(), *nodes = json_array(), *stores = json_array(),
-	    *outputs = json_object();
+	    *slopes = json_array(), *outputs = json_object();
 	struct vq_summary s;
 
 	for (vq_id v = 0; v < g->values; v++)
@@ -196,6 +196,9 @@ vq_dump_json(const struct vq_dump *d)
 	for (int i = 0; i < g->stores; i++)
 		json_array_append_new(stores, json_pack("{s:i, s:i}", "leaf", (int)g->store[i].leaf, "value",
 		    (int)g->store[i].value));
+	for (int i = 0; i < g->slopes; i++)
+		json_array_append_new(slopes, json_pack("{s:i, s:i, s:i}", "of", (int)g->slope[i].of, "to", (int)g->slope[i].to,
+		    "value", (int)g->slope[i].grad));
 	for (int i = 0; i < g->outputs; i++)
 		json_object_set_new(outputs, g->output[i].name, json_integer(g->output[i].value));
 	vq_summary_make(&s, g, d->all_nodes);
@@ -208,6 +211,7 @@ vq_dump_json(const struct vq_dump *d)
 	json_object_set_new(top, "values", values);
 	json_object_set_new(top, "nodes", nodes);
 	json_object_set_new(top, "stores", stores);
+	json_object_set_new(top, "gradients", slopes);
 	json_object_set_new(top, "outputs", outputs);
 	json_object_set_new(top, "totals", totals_json(d, &s));
 	vq_summary_free(&s);

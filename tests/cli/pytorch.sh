@@ -239,15 +239,99 @@ if "$PYTHON" -c 'import numpy' 2>/dev/null; then
 	expect "LPIPS of a file is what PyTorch has" "$PYTHON" -B "$src/tests/oracle/features_vgg16.py" "$vqgraph" >&2
 fi
 
-# The models that are shipped, each stage that trains; those with gradients as values are among the systems above.
+# Gradients as values: by a parameter that a convolution has, by one that a matrix product has, by an input and by what was computed,
+# the latter two differentiated again; a norm called twice, and one whose values are read before they are scaled.
+cat >slopes.yaml <<'END'
+vqgraph: 1
+use: [lib/nn]
+blocks:
+  judge:
+    in: {x: [n, h, w, c]}
+    steps:
+      - {conv: {out: 6, kernel: 3, pad: 1, bias: false}}
+      - batchnorm
+      - tanh
+      - {linear: {out: 1}}
+  both:
+    in: {x: [n, h, w, c]}
+    params:
+      scale: {shape: [$c], init: {normal: [1, 0.5]}}
+      shift: {shape: [$c], init: {normal: [0, 0.5]}}
+    steps:
+      - {batch_norm_affine: {x: x, scale: scale, shift: shift}, as: one}
+      - {mul: {a: one.y, b: one.normal}}
+      - {add: {b: one.variance}}
+modules:
+  net: {conv: {out: 3, kernel: 3, pad: 1}}
+  last: {linear: {out: 3}}
+  disc: judge
+  twice: both
+graphs:
+  all:
+    in:
+      image: f32[batch, 8, 9, 3]
+    steps:
+      - net
+      - {sigmoid: {}, as: inner}
+      - twice
+      - {last: {}, as: recon}
+      - {mse: {b: image}, as: error}
+      - {disc: {x: recon}, as: fake}
+      - {mean: {}, as: hope}
+      - {gradient: {of: error, to: net.weight}, as: pull}
+      - {gradient: {of: hope, to: net.weight}, as: push}
+      - {gradient: {of: error, to: last.weight}, as: flat}
+      - {sum_squares: {x: [pull]}, as: pull_size}
+      - {sum_squares: {x: [push]}, as: push_size}
+      - {sum_squares: {x: [flat]}, as: flat_size}
+      - {div: {a: pull_size, b: push_size}}
+      - {clamp: {low: 0, high: 10}}
+      - {add: {b: flat_size}}
+      - {stop: {}, as: weight}
+      - {mul: {b: hope}}
+      - {add: {b: error}, as: first}
+      - {gradient: {of: first, to: inner}, as: bend}
+      - {sum_squares: {x: [bend]}, as: bent}
+      - {add: {a: first, b: bent}, as: loss}
+      - {disc: {x: image}, as: real}
+      - {sum: {}, as: height}
+      - {gradient: {of: height, to: image}, as: slope}
+      - {sum_squares: {x: [slope]}, as: steep}
+      - {softplus: {x: real}}
+      - {mean: {}}
+      - {axpy: {a: 0.1, x: steep}, as: judged}
+    out: [loss, judged, weight]
+stages:
+  s:
+    do: train
+    graph: all
+    updates:
+      - {minimize: loss, train: [net, last, twice], optimizer: {adam: {lr: 1e-3}}}
+      - {minimize: judged, train: [disc], optimizer: {adam: {lr: 1e-3}}}
+    data: {source: mnist, split: train, batch: 4}
+    epochs: 1
+END
+bench 0 --check --python "$PYTHON" slopes.yaml
+out "hold, within 0.0001"
+bench 0 --source slopes.yaml
+out "torch.autograd.grad("
+out "create_graph=True"
+expect "running averages are PyTorch's own" sh -c '! grep -q "lerp" .out'
+bench 0 --check --python "$PYTHON" slopes.yaml:s --set stages.s.data.batch=3
+out "hold, within 0.0001"
+
+# The models that are shipped, each stage that trains; of the largest its tokenizer, at an eighth of the size.
 set --
 for model in "$src"/graphs/*.yaml; do
-	grep -q "{gradient:" "$model" || set -- "$@" "$model"
+	[ "${model##*/}" = vqgan_256.yaml ] || set -- "$@" "$model"
 done
 bench 0 --check --python "$PYTHON" --batch 2 "$@"
 out "vqvae_mnist.yaml, vqvae"
 out "prior_mnist.yaml, prior"
 out "vqvae_transformer.yaml, prior"
+out "vqgan_cifar10.yaml, tokenizer"
+bench 0 --check --python "$PYTHON" --batch 2 "$src/graphs/vqgan_256.yaml:tokenizer" --set size=32 --set width=32 --set attention=2
+out "hold, within 0.0001"
 
 # And times: that the machinery works, not what they are.
 bench 0 --python "$PYTHON" --rounds 1 --steps 1 --warmup 0 --batch 2 ops.yaml --out times.json
