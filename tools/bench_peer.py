@@ -97,10 +97,20 @@ def read_safetensors(torch, path):
 
 # --- the model -------------------------------------------------------------------
 
+def mixes_types(torch):
+    """Whether group norm takes bf16 with weights in f32, which autocast leads to: older PyTorches refuse it."""
+    x, one = torch.ones(1, 2, 2, 2, dtype=torch.bfloat16), torch.ones(2)
+    try:
+        torch.nn.functional.group_norm(x, 1, one, one)
+        return True
+    except RuntimeError:
+        return False
+
+
 class Peer:
     """The model of a dumped training step: parameters, states, forward."""
 
-    def __init__(self, torch, graph, weights, layout, double=False, given=False):
+    def __init__(self, torch, graph, weights, layout, double=False, given=False, bf16=False):
         self.torch, self.graph, self.layout = torch, graph, layout
         self.dtype = torch.float64 if double else torch.float32
         self.format = torch.channels_last if layout == "channels_last" else torch.contiguous_format
@@ -110,7 +120,8 @@ class Peer:
         losses = [u["minimize"] for u in self.updates]
         self.outputs = losses + [k for k in scalars if k not in losses]
         attention = hasattr(torch.nn.functional, "scaled_dot_product_attention") and not given
-        self.source = bench_source.Source(graph, self.outputs, given=given, attention=attention)
+        self.source = bench_source.Source(graph, self.outputs, given=given, attention=attention,
+                                          widen=bf16 and not mixes_types(torch))
         self.given, self.choices = {}, {}
         space = {"torch": torch, "nn": torch.nn, "F": torch.nn.functional, "layout": self.format,
                  "dtype": self.dtype, "given": self.given, "choices": self.choices}
@@ -254,7 +265,8 @@ def serve(o):
     rss = peak_rss()
     torch.manual_seed(1)
     try:
-        peer = Peer(torch, bench_source.load(o.time), read_safetensors(torch, o.weights), o.layout)
+        peer = Peer(torch, bench_source.load(o.time), read_safetensors(torch, o.weights), o.layout,
+                    bf16=o.precision == "bf16")
     except bench_source.Unsupported as e:
         print(f"bench_peer: {e}", file=sys.stderr)
         return UNSUPPORTED

@@ -85,10 +85,13 @@ RANDOM = {"random_uniform", "random_normal", "random_integer", "random_uniform_l
 
 
 class Source:
-    """outputs: names to return. given: what random nodes draw and `nearest` finds is taken from `given`, by path."""
+    """
+    outputs: names to return. given: what random nodes draw and `nearest` finds is taken from `given`, by path.
+    widen: group norms take f32, for a PyTorch whose autocast hands them bf16 beside weights in f32, which it refuses.
+    """
 
-    def __init__(self, graph, outputs, given=False, attention=True):
-        self.values, self.given, self.attention = graph["values"], given, attention
+    def __init__(self, graph, outputs, given=False, attention=True, widen=False):
+        self.values, self.given, self.attention, self.widen = graph["values"], given, attention, ".float()" if widen else ""
         self.nodes = [Node(i, d) for i, d in enumerate(graph["nodes"])]
         self._take_gradients(graph)
         self.outputs = {name: graph["outputs"][name] for name in outputs}
@@ -639,9 +642,9 @@ class Source:
             raise Unsupported(f"statistics of group_norm ({n.path}) have no PyTorch form in tools/bench_source.py")
         scale, shift, y = self._affine(n.outs[0], shape[-1:])
         if len(shape) == 4:
-            self.put(y, f"F.group_norm({self.as_image(i)}, {n.p['groups']}, {scale}, {shift}, {n.p['eps']})", True)
+            self.put(y, f"F.group_norm({self.as_image(i)}{self.widen}, {n.p['groups']}, {scale}, {shift}, {n.p['eps']})", True)
         else:
-            self.put(y, f"F.group_norm({self.as_graph(i)}.movedim(-1, 1), {n.p['groups']}, {scale}, {shift}, "
+            self.put(y, f"F.group_norm({self.as_graph(i)}.movedim(-1, 1){self.widen}, {n.p['groups']}, {scale}, {shift}, "
                         f"{n.p['eps']}).movedim(1, -1)")
 
     def _average_of(self, i, most):

@@ -334,8 +334,9 @@ bench 0 --check --python "$PYTHON" --batch 2 "$src/graphs/vqgan_256.yaml:tokeniz
 out "hold, within 0.0001"
 
 # And times: that the machinery works, not what they are.
-bench 0 --python "$PYTHON" --rounds 1 --steps 1 --warmup 0 --batch 2 ops.yaml --out times.json
+bench 0 --python "$PYTHON" --rounds 1 --steps 1 --warmup 0 --batch 2 --precision f32,bf16 ops.yaml --out times.json
 out "ratio"
+expect "in both precisions" [ "$(grep -c '"ratio": [0-9]' times.json)" -eq 2 ]
 expect "both sides are there" grep -q '"variant": "channels_' times.json
 expect "PyTorch's memory is counted without its library" grep -q '"own_rss_bytes": ' times.json
 OMP_NUM_THREADS=1 "$PYTHON" -B "$src/tools/bench_sampling" "$src/graphs/prior_mnist.yaml" --vqgraph "$vqgraph" --batch 1 --turns 1 \
