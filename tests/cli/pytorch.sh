@@ -25,6 +25,37 @@ out "mlp_mnist, classifier"
 expect "figures are kept" grep -q '"torch": null' times.json
 bench 0 --table times.json
 out "| \`mlp_mnist\`, classifier | 128 |"
+
+# A run goes on: rows that are there stay as they are, of a part that was cut none does.
+same="--no-torch --rounds 1 --steps 1 --resume"
+# shellcheck disable=SC2086
+{
+	bench 0 $same "$src/graphs/mlp_mnist.yaml" --out on.json
+	sed -n '/"vqgraph": {/,/}/p' on.json >first
+	bench 0 $same "$src/graphs/mlp_mnist.yaml" "$src/graphs/prior_mnist.yaml" --out on.json
+	out "mlp_mnist, classifier"
+	out "prior_mnist, prior"
+	expect "the first row is the same" sh -c 'sed -n "/\"vqgraph\": {/,/}/p" on.json | head -n "$(wc -l <first)" | cmp -s - first'
+	expect "the second is new" [ "$(grep -c '"precision": "f32"' on.json)" -eq 2 ]
+	expect "that it was resumed is told" grep -q '"resumed"' on.json
+	bench 1 $same "$src/graphs/mlp_mnist.yaml" --batch 8 --out on.json
+	err "is of another settings"
+	echo '{"cpu":' >cut.json
+	bench 1 $same "$src/graphs/mlp_mnist.yaml" --out cut.json
+	err "cut.json cannot be resumed"
+	bench 2 $same "$src/graphs/mlp_mnist.yaml"
+	err "--resume goes with --out FILE"
+	bench 0 $same --parts attention --quick --out parts.json
+	cp parts.json whole.json
+	bench 0 $same --parts attention --quick --out parts.json
+	out "a token"
+	expect "the part was not measured again" [ "$(grep step_ms parts.json)" = "$(grep step_ms whole.json)" ]
+	sed -i 's/"attention"$//' parts.json
+	bench 0 $same --parts attention --quick --out parts.json
+	expect "one that is not whole is" [ "$(grep -c step_ms parts.json)" = "$(grep -c step_ms whole.json)" ]
+	expect "as a whole" [ "$(grep step_ms parts.json)" != "$(grep step_ms whole.json)" ]
+}
+rm -f parts.json
 bench 0 --no-torch --rounds 1 --steps 1 --most 0.1 "$src/graphs/mlp_mnist.yaml"
 out "64*"
 bench 0 --no-torch --quick --parts attention,sampling --out parts.json
