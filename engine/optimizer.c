@@ -351,6 +351,21 @@ check_trained(struct vq_graph *g, const struct vq_update *u)
 	return error;
 }
 
+/* A step writes each parameter once. */
+static int
+check_alone(struct vq_graph *g, const struct vq_update *u, const vq_id *params, int n)
+{
+	for (int i = 0; i < n; i++)
+		for (int k = 0; k < g->stores; k++)
+			if (g->store[k].leaf == params[i]) {
+				vq_help(vq_error(g->diags, VQ_CONFIG, &u->at, "an update before this one trains %s, too",
+				    g->value[params[i]].name), "`train` says which modules an update trains, as in train: [net]; "
+				    "without it, all that its loss depends on");
+				return -1;
+			}
+	return 0;
+}
+
 int
 vq_update_build(struct vq_graph *g, const struct vq_update *u, int k, int which, bool apply)
 {
@@ -364,6 +379,10 @@ vq_update_build(struct vq_graph *g, const struct vq_update *u, int k, int which,
 	if (n == 0) {
 		vq_error(g->diags, VQ_CONFIG, &u->at, "'%s' depends on no parameter that this update trains",
 		    minimize);
+		free(params);
+		return -1;
+	}
+	if (check_alone(g, u, params, n) < 0) {
 		free(params);
 		return -1;
 	}

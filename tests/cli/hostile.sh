@@ -56,6 +56,10 @@ for loss in vq.code recon image; do
 	refused "stages.tok.updates=[{minimize: $loss, optimizer: sgd}]" "'$loss' cannot be minimized"
 done
 refused 'stages.tok.updates=[{minimize: loss, optimizer: {adam: {lr: -1}}}]' lr
+for from in 0 3; do
+	refused "stages.tok.updates=[{minimize: loss, optimizer: adam}, {minimize: recon_loss, from: $from, optimizer: adam}]" \
+		"an update before this one trains enc.w, too"
+done
 refused 'stages.tok.updates=[{minimize: loss, optimizer: {adma: {}}}]' "adam"
 
 run 4 run tiny.yaml -q stages.tok.data.limit=5
