@@ -29,9 +29,13 @@ class Peer:
         self.process = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
                                         text=True, env={**os.environ, "OMP_NUM_THREADS": threads})
         self.ms, self.least, self.peak, self.steps = [], [], 0, 1
+        self.layout, self.about = layout, None
+
+    def wait(self):
+        """Until it has imported PyTorch and made the model."""
         self.about = self.answer()
         if not self.about["images"]:
-            self.name = "compiled" if compiled else "eager"
+            self.name = "compiled" if "compiled" in self.name else "eager"
 
     def answer(self):
         line = self.process.stdout.readline()
@@ -61,6 +65,8 @@ class Peer:
         self.peak = got["peak_rss_bytes"]
 
     def close(self):
+        if not self.about:      # still starting, or failed
+            self.process.kill()
         self.process.stdin.close()
         self.process.stdout.close()
         self.process.wait()
@@ -89,16 +95,25 @@ def prepare(o, stage, batch, folder):
 def start_peers(o, folder, precision):
     """The variants that make sense for the model: formats where it has images, eager and compiled."""
     peers = []
-    for compiled in ([False, True] if o.compile else [False]):
-        for layout in ("channels_last", "contiguous"):
-            if layout == "contiguous" and peers and not peers[0].about["images"]:
+    started = [Peer(o, folder, layout, compiled, precision) for compiled in ([False, True] if o.compile else [False])
+               for layout in ("channels_last", "contiguous")]   # together: nothing is measured before the first turn
+    try:
+        while started:
+            p = started[0]
+            if p.layout == "contiguous" and peers and not peers[0].about["images"]:
+                drop(started, p)
                 continue
             try:
-                peers.append(Peer(o, folder, layout, compiled, precision))
+                p.wait()
+                peers.append(started.pop(0))
             except Failed as e:
                 note(f"  {e}")
                 if not peers:
-                    return []
+                    break
+                drop(started, p)
+    finally:
+        for p in started:
+            p.close()
     return peers
 
 
