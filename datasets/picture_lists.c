@@ -150,12 +150,18 @@ path_length(const char *line)
 
 /* --- labels ------------------------------------------------------------------ */
 
+/* n: how many numbers are in that line, where it has numbers. */
 static int
-differs(struct reading *r, int list, const struct vq_line *at, const char *what)
+differs(struct reading *r, int list, const struct vq_line *at, enum kind is, int n)
 {
+	char what[64], before[64];
+
+	snprintf(what, sizeof(what), is == WITHOUT ? "there is no label" : is == NAMES ? "the label is no number" :
+	    n > 1 ? "there are %d numbers" : "there is one label", n);
+	snprintf(before, sizeof(before), r->kind == WITHOUT ? "has none" : r->kind == NAMES ? "has the name of a class" :
+	    r->width > 1 ? "has %lld numbers" : "has a number", (long long)r->width);
 	return vq_lister_refuse(r->s, list, at->line, "%s, where %s:%lld %s", what, r->s->l->list[0], (long long)r->first,
-	    r->kind == WITHOUT ? "has none" : r->kind == NAMES ? "has the name of a class" : r->width > 1 ?
-	    "has several numbers" : "has a number");
+	    before);
 }
 
 static int32_t *
@@ -207,11 +213,8 @@ take_label(struct reading *r, int list, const struct vq_line *at, char *const *f
 		r->width = n;
 		r->first = at->line;
 	}
-	if (is == WITHOUT && r->kind != WITHOUT)
-		return differs(r, list, at, "there is no label");
 	if (is != r->kind || (is == NUMBERS && n != r->width))
-		return differs(r, list, at, is == NAMES ? "the label is no number" : n > 1 ? "there are several numbers" :
-		    "there is one label");
+		return differs(r, list, at, is, n);
 	if (is == WITHOUT)
 		return 0;
 	if (is == NUMBERS)

@@ -173,7 +173,8 @@ START_TEST(lists_that_are_wrong)
 	static const struct { const char *text, *why; } bad[] = {
 		{ "a.png 1\nd.PNG\n", "p/train.txt:2: there is no label, where p/train.txt:1 has a number" },
 		{ "a.png\nd.PNG 1\n", "p/train.txt:2: there is one label, where p/train.txt:1 has none" },
-		{ "# x\na.png 1 2\nd.PNG 1\n", "p/train.txt:3: there is one label, where p/train.txt:2 has several numbers" },
+		{ "# x\na.png 1 2\nd.PNG 1\n", "p/train.txt:3: there is one label, where p/train.txt:2 has 2 numbers" },
+		{ "# x\na.png 1 2\nd.PNG 1 2 3\n", "p/train.txt:3: there are 3 numbers, where p/train.txt:2 has 2 numbers" },
 		{ "a.png 1\nd.PNG x\n", "p/train.txt:2: the label is no number, where p/train.txt:1 has a number" },
 		{ "a.png -1\n", "p/train.txt:1: the class -1 is not of 0 to 1048575" },
 		{ "a.png 99999999\n", "p/train.txt:1: the class 99999999 is not of 0 to" },
