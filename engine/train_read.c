@@ -159,7 +159,8 @@ read_codes(const struct vq_model *m, const struct vq_tree *t, struct vq_train *o
 		if (vq_model_number(m, t->item[i].value, &size, d) < 0)
 			return -1;
 		if (size < 1 || size > 1e8 || size != (double)(int64_t)size) {
-			vq_error(d, VQ_CONFIG, &t->item[i].value->at, "must be a whole number of codes");
+			vq_error(d, VQ_CONFIG, &t->item[i].value->at, "%s must be a whole number of codes from 1 to 100000000, is %.10g",
+			    t->item[i].key->text, size);
 			return -1;
 		}
 		out->codes[out->ncodes++] = (struct vq_codes){ key_text(t, i), (int64_t)size };

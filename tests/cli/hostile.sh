@@ -46,6 +46,7 @@ refused 'stages.tok.show={codebook: recon}' "no list of entries"
 refused 'stages.tok.show={samples: tok}' "does not draw samples"
 refused stages.tok.show=recon "show"
 refused 'stages.tok.codes={vq.cod: 8}' vq.cod
+refused 'stages.tok.codes={vq.code: 1000000000}' "vq.code must be a whole number of codes from 1 to 100000000, is 1000000000"
 refused 'stages.tok.report=[none]' none
 refused 'stages.tok.stop={metric: loss}' "there is no \`validate\`"
 val='stages.tok.validate={data: {source: digits, split: test, limit: 40}}'
