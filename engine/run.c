@@ -91,20 +91,28 @@ vq_stage_save(const struct vq_stage_run *r, const struct vq_position *at, const 
 	return error;
 }
 
+/* Whether stage i is stage k or makes the data that it reads. */
+static bool
+serves(const struct vq_running *s, int i, int k)
+{
+	const char *name = vq_model_stage_name(s->model, i);
+	const struct vq_train *t = &s->stage[k].train;
+
+	return i == k || (t->data.stage && strcmp(t->data.stage, name) == 0) ||
+	    (t->validate.stage && strcmp(t->validate.stage, name) == 0);
+}
+
 bool
 vq_run_wants(const struct vq_running *s, int i)
 {
-	const char *name = vq_model_stage_name(s->model, i), *wanted = s->o->stage;
-
-	if (wanted == NULL || strcmp(name, wanted) == 0)
+	if (s->o->stage == NULL)
 		return true;
-	for (int k = 0; k < vq_model_stages(s->model); k++) {
-		const struct vq_train *t = &s->stage[k].train;
-		if (strcmp(vq_model_stage_name(s->model, k), wanted) == 0 &&
-		    ((t->data.stage && strcmp(t->data.stage, name) == 0) ||
-		    (t->validate.stage && strcmp(t->validate.stage, name) == 0)))
+	/* The checkpoint says how far training was: what follows would take the place of that. */
+	if (s->resumed && s->stage[s->first].kind == VQ_STAGE_TRAIN && serves(s, i, s->first))
+		return true;
+	for (int k = 0; k < vq_model_stages(s->model); k++)
+		if (strcmp(vq_model_stage_name(s->model, k), s->o->stage) == 0 && serves(s, i, k))
 			return true;
-	}
 	return false;
 }
 
@@ -134,16 +142,16 @@ run_stage(struct vq_running *s, struct vq_stage_run *r, int i)
 }
 
 /* What a resumed run has behind it is not done again; what its stages have encoded is looked
- * at again, for it may have been removed. */
+ * at again, for it may have been removed.  A stage that was stopped before its end ends the run: a checkpoint
+ * knows one stage that is not finished.  Sets s->cut, s->left. */
 static int
 run_stages(struct vq_running *s)
 {
 	const struct vq_run_options *o = s->o;
-	bool cut = false;
 	struct vq_stage_run r = {
 		.o = o, .model = s->model, .vars = &s->vars, .run = s->run, .seed = s->seed, .started = s->started,
 		.deadline = o->max_seconds > 0 ? s->started + o->max_seconds : 0,
-		.signal = &stopped_by, .save = &asked_to_save, .cut = &cut,
+		.signal = &stopped_by, .save = &asked_to_save, .cut = &s->cut,
 	};
 	int code = 0, n = vq_model_stages(s->model);
 
@@ -151,20 +159,22 @@ run_stages(struct vq_running *s)
 	if (!s->resumed && (vq_model_bases(s->model) > 0 || s->o->init_from) && vq_stage_save(&r, &(struct vq_position){
 	    .stage = vq_model_stage_name(s->model, 0) }, "last.safetensors", s->d) < 0)
 		return (int)vq_diags_status(s->d);
-	for (int i = 0; i < n && code == 0; i++) {
+	for (int i = 0; i < n && code == 0 && !s->cut; i++) {
 		if (!vq_run_wants(s, i) || (i < s->first && s->stage[i].kind != VQ_STAGE_ENCODE)) {
-			cut |= i >= s->first;
+			s->left |= i >= s->first;
 			continue;
 		}
 		if (r.deadline > 0 && vq_now() >= r.deadline) {
-			cut = true;
+			vq_run_say(s->run, "no time is left for stage %s: vqgraph run --resume %s goes on there",
+			    vq_model_stage_name(s->model, i), vq_run_dir(s->run));
+			s->cut = true;
 			break;
 		}
 		code = run_stage(s, &r, i);
 		if (code == 0 && stopped_by)
 			code = 128 + stopped_by;
 	}
-	if (vq_run_state(s->run, code == 0 && !cut ? VQ_RUN_DONE : "stopped", s->d) < 0 && code == 0)
+	if (vq_run_state(s->run, code == 0 && !s->cut && !s->left ? VQ_RUN_DONE : "stopped", s->d) < 0 && code == 0)
 		code = (int)vq_diags_status(s->d);
 	return code;
 }
@@ -205,7 +215,8 @@ vq_run_file(const struct vq_run_options *o, struct vq_diags *d)
 		if (o->init_from)
 			vq_run_say(s.run, "%d of the model's %d weights are from %s", s.taken, s.weights, o->init_from);
 		code = run_stages(&s);
-		vq_run_say(s.run, code == 0 ? "done: %s" : "stopped: %s", vq_run_dir(s.run));
+		vq_run_say(s.run, code == 0 && !s.cut ? "done: %s%s%s" : "stopped: %s", vq_run_dir(s.run),
+		    s.left ? ", of its stages only " : "", s.left ? o->stage : "");
 	}
 	stop_reading(&s);
 	for (int i = 0; s.stage && i < vq_model_stages(s.model); i++)

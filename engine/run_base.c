@@ -340,8 +340,8 @@ find_or_make(const struct vq_run_options *o, const struct vq_base *b, double sta
 		f = (struct found){ 0 };
 		if (code == 0)
 			find_run(out, resolved.s, &f);
-		/* Cut short by --max-steps it will do for a try; without time there is no next stage. */
-		*stop = code == 0 && !f.done && (o->max_steps == 0 || f.dir == NULL);
+		/* What builds on it could not be told from what was built on a finished one. */
+		*stop = code == 0 && !f.done;
 	} else if (!o->quiet && code == 0) {
 		fprintf(stderr, "%s is %s\n", b->alias, f.dir);
 	}
@@ -411,7 +411,8 @@ vq_run_bases(const struct vq_run_options *o, const struct vq_model *m, const str
 		    (given && check_complete(b->alias, dir, needed, vars, d) < 0)))
 			code = (int)vq_diags_status(d);
 		if (*stop && !o->quiet)
-			fprintf(stderr, "no time is left for what builds on %s; the same command goes on later\n", b->alias);
+			fprintf(stderr, "%s is not finished, so nothing is built on it yet; the same command%s goes on\n", b->alias,
+			    o->max_steps > 0 ? " without --max-steps" : "");
 		free(dir);
 	}
 	return code;

@@ -225,6 +225,20 @@ rewind_to(struct vq_running *s, int stage, int64_t step)
 	return vq_run_rewind(s->run, names, n, stage, step, s->d);
 }
 
+/* A stage that the run has behind it is not done again. */
+static int
+check_ahead(struct vq_running *s, const char *step)
+{
+	int i = s->o->stage ? vq_stage_find(s->model, s->o->stage, s->d) : s->first;
+
+	if (i >= s->first || s->stage[i].kind == VQ_STAGE_ENCODE)
+		return 0;
+	vq_help(vq_error(s->d, VQ_USAGE, NULL, "--stage %s: %s has that stage behind it, it is at step %s of stage %s", s->o->stage,
+	    vq_run_dir(s->run), step, vq_model_stage_name(s->model, s->first)), "in a new run: vqgraph run FILE --stage %s --init-from "
+	    "%s/checkpoints/last.safetensors", s->o->stage, vq_run_dir(s->run));
+	return -1;
+}
+
 /* Reads the checkpoint of the run and finds the stage it was in. */
 static int
 load_run(struct vq_running *s)
@@ -249,6 +263,8 @@ load_run(struct vq_running *s)
 	if ((s->first = vq_stage_find(s->model, stage, s->d)) == VQ_NONE)
 		return -1;
 	s->resumed = true;
+	if (check_ahead(s, step) < 0)
+		return -1;
 	s->seed = strtoull(seed, NULL, 10);
 	return rewind_to(s, s->first, strtoll(step, NULL, 10));
 }

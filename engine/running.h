@@ -25,13 +25,15 @@ struct vq_running {
 	struct vq_run *run;
 	int first;			/* stage to begin with */
 	bool resumed;
+	bool cut, left;			/* a stage ended before its time; --stage left some out */
 	int weights, taken;		/* of the model; from --init-from */
 	uint64_t seed;
 	int reading;			/* the stage whose data is being read, or VQ_NONE */
 	struct vq_opening *data, *val;	/* it and what the stage evaluates on */
 };
 
-/* Whether the run does stage i: all, or with --stage that one and what makes the data that it reads. */
+/* Whether the run does stage i: all, or with --stage that one, what makes the data that it reads, and first the one that a
+ * resumed run was in. */
 bool vq_run_wants(const struct vq_running *s, int i);
 
 /*

@@ -29,7 +29,7 @@ struct vq_run_options {
 	bool has_seed;
 	uint64_t seed;
 	const char *precision;		/* of every training stage: "f32", "bf16", or NULL: as the file says */
-	int64_t max_steps;		/* per training stage, 0: no limit */
+	int64_t max_steps;		/* the run ends at this step of a training stage, 0: no limit */
 	double max_seconds;		/* of the whole run, 0: no limit */
 	int threads;			/* 0: choose */
 	enum vq_progress_mode progress;

@@ -520,9 +520,9 @@ train(struct vq_trainer *s)
 	if (stopped && (s->step == 0 || s->step % s->per_epoch != 0)) {
 		vq_sums_keep_use(s);
 		error = save_last(s);
-		if (error == 0)
-			say_stopped(s);
 	}
+	if (stopped && error == 0)
+		say_stopped(s);
 	if (stopped && error == 0 && !*s->r->signal)	/* by a limit: shows how far it came */
 		error = vq_trainer_show(s, VQ_SHOW_STOPPED, true);
 	if (stopped && error == 0)

@@ -67,7 +67,7 @@ static const struct vq_opt opts[] = {
 	{ "base", 0, AT(VQ_O_LIST, base), "ALIAS=RUN", .also = base_also,
 	    .doc = "builds on this run, in place of the one that is found or made" },
 	{ "max-steps", 0, AT(VQ_O_INT, max_steps), "N", 1, 9e15, .also = steps_also,
-	    .doc = "stops each training stage at its step N, with a checkpoint" },
+	    .doc = "stops the run at step N of a training stage, with a checkpoint" },
 	{ "max-time", 0, AT(VQ_O_DURATION, max_time), "TIME",
 	    .doc = "stops the run after 90s, 30m, 1h30m, with a checkpoint" },
 	{ "precision", 0, AT(VQ_O_ENUM, precision), "P", .choices = vq_precisions,

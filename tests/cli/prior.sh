@@ -84,6 +84,16 @@ stages:
     validate: {data: {stage: codes, split: test}}
 END
 
+# The same in one file.
+{
+	sed 's/^use: .*/use: [lib\/nn, lib\/vq, lib\/transformer]/; s/^let: .*/let: {codes: 16, dim: 4, epochs: 1, length: 49, width: 16}/' tok.yaml |
+		sed '/^graphs:/,$d; s/^\(modules: .*\)}$/\1, prior: {gpt: {vocab: $(codes + 10), length: 49, width: $width, layers: 1, heads: 2}}}/'
+	sed -n '/^graphs:/,/^stages:/p' tok.yaml | sed '$d'
+	sed -n '/^graphs:/,/^stages:/p' prior.yaml | sed '1d; $d; s/tok\.//g'
+	sed -n '/^stages:/,$p' tok.yaml
+	sed -n '/^stages:/,$p' prior.yaml | sed '1d'
+} >two.yaml
+
 hash_of() {
 	"$vqgraph" dump "$1" --hash
 }
@@ -214,6 +224,30 @@ run 3 run prior.yaml 'stages.codes.splits=[train, nix]'
 run 0 run prior.yaml --name early --stage codes --progress none
 run 0 run --resume runs/early --progress none
 [ "$(hash_of runs/early)" = "$(hash_of runs/prior)" ] || fail "resumed from its beginning, it has other bits"
+# A limit of steps stops the run where it says, and going on does what is left of that stage first: the same bits.
+run 0 run two.yaml --name whole --progress none
+run 0 run two.yaml --name steps --progress none --max-steps 13
+err "stage vqvae: stopped after step 13 of 20"
+err "vqgraph run --resume runs/steps goes on from there"
+err "stopped: runs/steps"
+[ ! -e runs/steps/codes ] || fail "stages that follow were done"
+run 0 run --resume runs/steps --progress none --max-steps 20 --stage prior
+err "stage vqvae: 640 samples of built in, 20 steps of 32, arena"
+err "stage prior: stopped after step 20 of 40"
+err "stopped: runs/steps"
+run 2 run --resume runs/steps --progress none --stage vqvae
+err "--stage vqvae: runs/steps has that stage behind it, it is at step 20 of stage prior"
+run 0 run --resume runs/steps --progress none
+err "done: runs/steps"
+[ "$(hash_of runs/steps)" = "$(hash_of runs/whole)" ] || fail "stopped in its first stage, it has other bits"
+run 0 run two.yaml --name first --stage vqvae --progress none
+err "done: runs/first, of its stages only vqvae"
+# What a run builds on is made whole, too.
+run 0 run prior.yaml tok.codes=12 --name limited --progress none --max-steps 10
+err "tok is not finished, so nothing is built on it yet; the same command without --max-steps goes on"
+run 0 run prior.yaml tok.codes=12 --name limited --progress none
+err "has not come to its end: it goes on first"
+err "done: runs/limited"
 # One stage alone, with what makes its data.
 run 0 run prior.yaml --name alone --stage prior --progress none --max-steps 2
 err "stage codes: train, code"
