@@ -63,7 +63,7 @@ vq_compile(struct vq_graph *g, const struct vq_compile *how, struct vq_diags *d)
 	g = vq_pass_simplify(g);
 	g = vq_pass_simplify(g);	/* what the first left for folding */
 	after(&s, g, "simplify");
-	g = vq_pass_recompute(g, how);
+	g = vq_pass_sweep(vq_pass_recompute(g, how));	/* what is only read where it was computed again */
 	after(&s, g, "recompute");
 	if (how->bf16)
 		g = vq_pass_precision(g);

@@ -119,6 +119,26 @@ START_TEST(the_same_bits_in_less_memory)
 }
 END_TEST
 
+/* Nor is anything computed that nobody reads: what is first wanted late is not computed early, too. */
+START_TEST(nothing_in_vain)
+{
+	struct model x = { "masked_fashion", "prior", { { 0 } }, 0, 128, true, 1 };
+	struct step again;
+
+	open_step(&again, &x, false);
+	const struct vq_graph *g = again.p->graph;
+	int *uses = vq_graph_uses(g);
+	for (int i = 0; i < g->nodes; i++) {
+		int sum = 0;
+		for (int o = 0; o < g->node[i].nout; o++)
+			sum += uses[g->node[i].out + o];
+		ck_assert_msg(sum > 0, "node %d, %s", i, g->node[i].op->name);
+	}
+	free(uses);
+	close_step(&again);
+}
+END_TEST
+
 /* A step of a few megabytes is left as it is. */
 START_TEST(small_steps_keep_everything)
 {
@@ -142,6 +162,7 @@ main(void)
 
 	tcase_set_timeout(t, 300);
 	tcase_add_loop_test(t, the_same_bits_in_less_memory, 0, (int)(sizeof(models) / sizeof(*models)));
+	tcase_add_test(t, nothing_in_vain);
 	tcase_add_test(t, small_steps_keep_everything);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
