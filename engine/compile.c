@@ -10,7 +10,7 @@
 #include "engine/plan.h"
 
 /* The passes in order; plan follows and is not a rewriting. */
-static const char *const names[] = { "expand", "lower", "simplify", "recompute", "precision", "fuse", "plan", NULL };
+static const char *const names[] = { "expand", "lower", "simplify", "precision", "recompute", "fuse", "narrow", "plan", NULL };
 
 const char *const *
 vq_pass_names(void)
@@ -63,14 +63,18 @@ vq_compile(struct vq_graph *g, const struct vq_compile *how, struct vq_diags *d)
 	g = vq_pass_simplify(g);
 	g = vq_pass_simplify(g);	/* what the first left for folding */
 	after(&s, g, "simplify");
-	g = vq_pass_sweep(vq_pass_recompute(g, how));	/* what is only read where it was computed again */
-	after(&s, g, "recompute");
 	if (how->bf16)
 		g = vq_pass_precision(g);
 	after(&s, g, "precision");
+	g = vq_pass_sweep(vq_pass_recompute(g, how));	/* what is only read where it was computed again */
+	after(&s, g, "recompute");
 	if (!how->no_fuse && !how->reference) {
 		g = vq_pass_fuse(g);
 		after(&s, g, "fuse");
+	}
+	if (how->bf16 && !how->reference && !how->no_narrow) {
+		g = vq_pass_narrow(g);
+		after(&s, g, "narrow");
 	}
 
 	p = vq_alloc(sizeof(*p));
@@ -104,13 +108,13 @@ vq_plan_free(struct vq_plan *p)
 
 /* --- what a node costs --------------------------------------------------- */
 
-static struct vq_cost
-cost_of(const struct vq_graph *g, const struct vq_node *n, struct vq_type *in, struct vq_type *out)
+struct vq_cost
+vq_cost_of(const struct vq_graph *g, const struct vq_node *n, struct vq_type *in, struct vq_type *out, bool kept)
 {
 	for (int j = 0; j < n->nin; j++)
-		in[j] = *vq_type_at(g, n->in[j]);
+		in[j] = *(kept ? vq_kept_type(g, n->in[j]) : vq_type_at(g, n->in[j]));
 	for (int j = 0; j < n->nout; j++)
-		out[j] = *vq_type_at(g, n->out + j);
+		out[j] = *(kept ? vq_kept_type(g, n->out + j) : vq_type_at(g, n->out + j));
 	return (struct vq_cost){ .params = n->params, .nin = n->nin, .nout = n->nout, .in = in, .out = out,
 	    .epilogue = n->epilogue, .threads = 1 };
 }
@@ -120,7 +124,7 @@ vq_node_flops(const struct vq_graph *g, int node)
 {
 	const struct vq_node *n = &g->node[node];
 	struct vq_type in[VQ_MAX_IN], out[VQ_MAX_OUT];
-	struct vq_cost c = cost_of(g, n, in, out);
+	struct vq_cost c = vq_cost_of(g, n, in, out, true);
 	double elements = (double)vq_shape_count(&out[0].shape);
 	double own = (n->op->flags & VQ_OP_ALIAS) ? 0 : n->op->flops ? n->op->flops(&c) : elements;
 
@@ -132,7 +136,7 @@ vq_node_bytes(const struct vq_graph *g, int node)
 {
 	const struct vq_node *n = &g->node[node];
 	struct vq_type in[VQ_MAX_IN], out[VQ_MAX_OUT];
-	struct vq_cost c = cost_of(g, n, in, out);
+	struct vq_cost c = vq_cost_of(g, n, in, out, true);
 	double sum = 0;
 
 	if (n->op->flags & VQ_OP_ALIAS)

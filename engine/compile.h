@@ -13,7 +13,7 @@
 enum { VQ_KEEP_BELOW = 128 << 20 };
 
 struct vq_compile {
-	bool no_fuse;
+	bool no_fuse, no_narrow;	/* without these passes: the same bits without narrow */
 	/* Bytes: steps that take less keep for gradients what is cheap to compute again, too.  0: VQ_KEEP_BELOW. */
 	int64_t keep_below;
 	bool reference;			/* run every op's ref */

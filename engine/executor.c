@@ -47,7 +47,7 @@ make_views(struct vq_plan *p)
 			p->view_of[k++] = n->out + j;
 	}
 	for (k = 0; k < p->views; k++)
-		p->view[k].type = &g->value[p->view_of[k]].type;
+		p->view[k].type = vq_kept_type(g, p->view_of[k]);
 }
 
 /* The last node that a scalar output of the forward part needs: nothing has been

@@ -39,6 +39,7 @@ struct vq_init {
 struct vq_value {
 	enum vq_value_kind kind;
 	struct vq_type type;
+	const struct vq_type *kept;	/* how memory has it, where that is bf16 for f32 (narrow.c); else NULL */
 	const char *name;	/* unique; leaves: "enc.conv.0.weight", "image" */
 	int32_t node;		/* COMPUTED: who makes it */
 	int32_t port;		/* COMPUTED: which of its outputs */
@@ -147,6 +148,11 @@ static inline const struct vq_type *
 vq_type_at(const struct vq_graph *g, vq_id v)
 {
 	return &g->value[v].type;
+}
+static inline const struct vq_type *
+vq_kept_type(const struct vq_graph *g, vq_id v)
+{
+	return g->value[v].kept ? g->value[v].kept : &g->value[v].type;
 }
 static inline const struct vq_node *
 vq_node_of(const struct vq_graph *g, vq_id v)

@@ -132,6 +132,12 @@ enum vq_op_flags {
 	VQ_OP_MOVES = 64,	/* every element of out[0] is one of an input's of its type, unchanged */
 };
 
+enum vq_half {
+	VQ_HALF_NOT,
+	VQ_HALF_AS_IS,		/* as the numbers they are */
+	VQ_HALF_ROUNDED,	/* and would round them to bf16 anyway */
+};
+
 struct vq_op {
 	const char *name;
 	const char *doc;		/* one sentence, no full stop */
@@ -168,6 +174,9 @@ struct vq_op {
 	 * as text: "0:0 1:2".  NULL: none. */
 	const char *inplace;
 	size_t (*scratch)(const struct vq_cost *c);
+	/* How run takes input `port` (out: whether it makes output `port`) that is bf16 in memory where its
+	 * type says f32 (narrow.c).  Types in c are those that infer knows.  NULL: it does not. */
+	enum vq_half (*half)(const struct vq_cost *c, int port, bool out);
 	double (*flops)(const struct vq_cost *c);	/* NULL: one per output element */
 	double (*bytes)(const struct vq_cost *c);	/* NULL: every view once */
 

@@ -12,6 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/op.h"
+#include "engine/passes.h"
+
 enum { ALIGN = 64 };
 
 struct buffer {
@@ -82,7 +85,7 @@ declares_inplace(const struct vq_op *op, int o, int j)
 bool
 vq_plan_may_share(const struct vq_graph *g, const struct vq_node *n, int o, int j)
 {
-	const struct vq_type *in = vq_type_at(g, n->in[j]), *out = vq_type_at(g, n->out + o);
+	const struct vq_type *in = vq_kept_type(g, n->in[j]), *out = vq_kept_type(g, n->out + o);
 
 	if (vq_type_bytes(in) != vq_type_bytes(out) || n->epilogue)
 		return false;
@@ -173,7 +176,7 @@ make_buffers(struct planner *s)
 				continue;
 			int b = dying_input(s, i, o);
 			if (b == VQ_NONE)
-				b = new_buffer(s, (int64_t)vq_type_bytes(vq_type_at(g, v)), i, s->last[v]);
+				b = new_buffer(s, (int64_t)vq_type_bytes(vq_kept_type(g, v)), i, s->last[v]);
 			s->buffer[b].to = s->last[v];
 			s->buffer_of[v] = b;
 		}
@@ -187,12 +190,10 @@ vq_plan_scratch(const struct vq_graph *g, const struct vq_node *n, int threads)
 
 	if (n->op->scratch == NULL)
 		return 0;
-	for (int j = 0; j < n->nin; j++)
-		in[j] = *vq_type_at(g, n->in[j]);
-	for (int j = 0; j < n->nout; j++)
-		out[j] = *vq_type_at(g, n->out + j);
-	return (int64_t)n->op->scratch(&(struct vq_cost){ .params = n->params, .nin = vq_node_own_inputs(n),
-	    .nout = n->nout, .in = in, .out = out, .epilogue = n->epilogue, .threads = threads });
+	struct vq_cost c = vq_cost_of(g, n, in, out, true);
+	c.nin = vq_node_own_inputs(n);
+	c.threads = threads;
+	return (int64_t)n->op->scratch(&c);
 }
 
 /* --- placement ----------------------------------------------------------- */
@@ -259,7 +260,7 @@ fill_places(struct planner *s)
 		struct vq_place *at = &s->p->place[v];
 		vq_id r = s->root[v];
 		at->leaf = s->leaf[r] != VQ_NONE ? s->leaf[r] : r;
-		at->size = (int64_t)vq_type_bytes(&g->value[v].type);
+		at->size = (int64_t)vq_type_bytes(vq_kept_type(g, v));
 		if (s->leaf[r] != VQ_NONE) {
 			at->kind = VQ_PLACE_VAR;
 		} else if (g->value[r].kind != VQ_COMPUTED) {

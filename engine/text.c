@@ -99,6 +99,9 @@ print_node(const struct vq_graph *g, int i, struct vq_text *out)
 		print_program(n->epilogue, out);
 	for (int j = 0; j < n->nout; j++)
 		vq_text_add(out, "%s%s", j ? ", " : " : ", vq_type_str(&g->value[n->out + j].type, type));
+	for (int j = 0; j < n->nout; j++)
+		if (g->value[n->out + j].kept)
+			vq_text_add(out, ", %%%d kept as %s", n->out + j, vq_dtype_name(g->value[n->out + j].kept->dtype));
 	if (n->origin != VQ_NONE && g->origin[n->origin].path[0])
 		vq_text_add(out, "   # %s%s", n->backward ? "grad of " : "", g->origin[n->origin].path);
 	vq_text_add(out, "\n");

@@ -15,6 +15,9 @@
  * With dropout, weights are set to zero after the softmax as `dropout` does, by
  * position in [n, heads, s, t].
  *
+ * With precision bf16 all operands of both are rounded to it when they are read, as those of a
+ * product are; everything else is f32.
+ *
  * The n x heads x t x s weights are never stored: forward and backward make them
  * again, tile by tile (Dao et al. 2022; ops/kernels/attention.h).
  */
@@ -24,11 +27,13 @@
 #include "engine/build.h"
 #include "engine/op.h"
 #include "ops/kernels/attention.h"
+#include "ops/kernels/kernels.h"
 
 struct attention {
 	int64_t heads;
 	double scale;
 	bool causal;
+	int precision;
 	double p;		/* 0 where the op has no such parameter */
 };
 
@@ -36,9 +41,9 @@ struct attention {
 #define CAUSAL VQ_BOOLEAN(struct attention, causal, "false", "no query sees a key after it")
 #define SCALE VQ_REAL(struct attention, scale, "0", 0, 1e12, "factor of the products; 0: one over the root of a head's width")
 
-static const struct vq_param params[] = { HEADS, CAUSAL, SCALE, VQ_PARAMS_END };
+static const struct vq_param params[] = { HEADS, CAUSAL, SCALE, VQ_PRECISION(struct attention), VQ_PARAMS_END };
 static const struct vq_param dropout_params[] = {
-	HEADS, CAUSAL, SCALE,
+	HEADS, CAUSAL, SCALE, VQ_PRECISION(struct attention),
 	VQ_REAL(struct attention, p, "0.1", 0, 1, "probability that a weight is set to zero"),
 	VQ_PARAMS_END
 };
@@ -184,6 +189,19 @@ scores(struct vq_graph *t, const struct attention *p, vq_id q, vq_id k)
 	return VQ_EMIT3(t, "where", visible(t, q, k), x, vq_scalar_like(t, x, -INFINITY), " ");
 }
 
+static bool
+is_rounded(const struct attention *p)
+{
+	return p->precision == VQ_PRECISION_BF16;
+}
+
+/* An operand as the op reads it. */
+static vq_id
+operand(struct vq_graph *t, const struct attention *p, vq_id x)
+{
+	return is_rounded(p) ? vq_unary(t, "round_bf16", x) : x;
+}
+
 static vq_id
 drop(struct vq_graph *t, const struct attention *p, vq_id x, uint64_t key)
 {
@@ -199,10 +217,10 @@ compose(struct vq_compose *c)
 {
 	const struct attention *p = c->params;
 	struct vq_graph *t = c->to;
-	vq_id x = scores(t, p, c->in[Q], c->in[K]);
+	vq_id x = scores(t, p, operand(t, p, c->in[Q]), operand(t, p, c->in[K]));
 	vq_id w = drop(t, p, VQ_EMIT1(t, "softmax", x, "axis=2"), c->key);
 
-	c->out[0] = join(t, vq_matmul(t, w, split(t, p, c->in[V]), true, false));
+	c->out[0] = join(t, vq_matmul(t, w, split(t, p, operand(t, p, c->in[V])), true, false));
 	c->out[1] = VQ_EMIT1(t, "logsumexp", x, "axis=2");
 }
 
@@ -229,9 +247,11 @@ compose_grad(struct vq_compose *c)
 {
 	const struct attention *p = c->params;
 	struct vq_graph *t = c->to;
-	vq_id q = c->in[Q], k = c->in[K], w = weights(t, p, c->in, c->in[LSE]), g = split(t, p, c->in[G]);
-	vq_id a = drop(t, p, vq_matmul(t, split(t, p, c->in[V]), g, false, true), c->key);
-	vq_id ds = vq_mul(t, w, vq_sub(t, a, along(t, p, c->in[G], c->in[Y])));
+	vq_id in[] = { [Q] = operand(t, p, c->in[Q]), [K] = operand(t, p, c->in[K]), [V] = operand(t, p, c->in[V]),
+	    [Y] = operand(t, p, c->in[Y]), [LSE] = c->in[LSE], [G] = operand(t, p, c->in[G]) };
+	vq_id q = in[Q], k = in[K], w = weights(t, p, in, in[LSE]), g = split(t, p, in[G]);
+	vq_id a = drop(t, p, vq_matmul(t, split(t, p, in[V]), g, false, true), c->key);
+	vq_id ds = vq_mul(t, w, vq_sub(t, a, along(t, p, in[G], in[Y])));
 
 	ds = vq_scale(t, ds, scale_of(p, vq_type_at(t, q)->shape.dim[2]));
 	c->out[Q] = join(t, vq_matmul(t, ds, split(t, p, k), true, false));
@@ -268,8 +288,8 @@ grad(struct vq_grad *d)
 	if (d->dout[0] != VQ_NONE) {
 		first = vq_emit(t, random ? "attention_dropout_grad" : "attention_grad",
 		    (const vq_id[]){ d->in[Q], d->in[K], d->in[V], d->out, d->out + 1, d->dout[0] }, 6,
-		    random ? "heads=%lld causal=%s scale=%.17g p=%.17g" : "heads=%lld causal=%s scale=%.17g",
-		    (long long)p->heads, p->causal ? "true" : "false", p->scale, p->p);
+		    random ? "heads=%lld causal=%s scale=%.17g precision=%s p=%.17g" : "heads=%lld causal=%s scale=%.17g precision=%s",
+		    (long long)p->heads, p->causal ? "true" : "false", p->scale, vq_precision_names[p->precision], p->p);
 		if (random)
 			vq_graph_set_key(t, first, d->key);
 		for (int i = Q; i <= V; i++)
@@ -289,12 +309,37 @@ shape_of(const struct attention *p, const struct vq_shape *q, const struct vq_sh
 	    .causal = p->causal, .drop = (uint32_t)(p->p * 65536 + 0.5), .keep = p->p < 1 ? (float)(1 / (1 - p->p)) : 0 };
 }
 
+static struct vq_attention_in
+in_of(const struct vq_call *c, int port)
+{
+	bool half = c->in[port].type->dtype == VQ_BF16;
+
+	return (struct vq_attention_in){ c->in[port].data,
+	    half ? VQ_ATTENTION_HALF : is_rounded(c->params) ? VQ_ATTENTION_ROUNDED : VQ_ATTENTION_PLAIN };
+}
+
+/* Operands that are rounded may be so in memory, and the result, which readers round. */
+static enum vq_half
+half(const struct vq_cost *c, int port, bool out)
+{
+	if (out)
+		return port == 0 ? VQ_HALF_AS_IS : VQ_HALF_NOT;
+	return is_rounded(c->params) && port != LSE ? VQ_HALF_ROUNDED : VQ_HALF_NOT;
+}
+
+static enum vq_half
+half_grad(const struct vq_cost *c, int port, bool out)
+{
+	return out ? VQ_HALF_NOT : half(c, port, out);
+}
+
 static void
 run(const struct vq_call *c)
 {
 	struct vq_attention a = shape_of(c->params, &c->in[Q].type->shape, &c->in[V].type->shape);
 
-	vq_attention(&a, c, c->in[Q].data, c->in[K].data, c->in[V].data, c->out[0].data, c->out[1].data);
+	vq_attention(&a, c, &(struct vq_attention_forward){ .q = in_of(c, Q), .k = in_of(c, K), .v = in_of(c, V),
+	    .y = c->out[0].data, .half_y = c->out[0].type->dtype == VQ_BF16, .lse = c->out[1].data });
 }
 
 static void
@@ -302,8 +347,9 @@ run_grad(const struct vq_call *c)
 {
 	struct vq_attention a = shape_of(c->params, &c->in[Q].type->shape, &c->in[V].type->shape);
 
-	vq_attention_grad(&a, c, &(struct vq_attention_grad){ c->in[Q].data, c->in[K].data, c->in[V].data,
-	    c->in[Y].data, c->in[LSE].data, c->in[G].data, c->out[Q].data, c->out[K].data, c->out[V].data });
+	vq_attention_grad(&a, c, &(struct vq_attention_grad){ .q = in_of(c, Q), .k = in_of(c, K), .v = in_of(c, V),
+	    .y = in_of(c, Y), .g = in_of(c, G), .lse = c->in[LSE].data,
+	    .dq = c->out[Q].data, .dk = c->out[K].data, .dv = c->out[V].data });
 }
 
 static size_t
@@ -373,6 +419,8 @@ static const struct vq_example examples[] = {
 	{ QKV(1, 140, 280, 2, 1) },
 	{ QKV(0, 3, 4, 6, 5) },
 	{ QKV(2, 0, 4, 6, 5) },
+	{ QKV(3, 37, 37, 24, 24), "heads=2 causal=true precision=bf16", .no_gradient = true, .doc = "operands rounded to bf16" },
+	{ QKV(1, 140, 280, 2, 3), "precision=bf16", .no_gradient = true },
 	{ QKV(128, 50, 50, 256, 256), "heads=8 causal=true", .doc = "timed" },
 	{ QKV(2, 1000, 1000, 64, 64), "heads=2" },
 	{ QKV(2, 3, 4, 6, 5), "heads=4", .fails = "has 6 channels, which 4 heads do not divide" },
@@ -393,6 +441,7 @@ static const struct vq_example dropout_examples[] = {
 	{ QKV(1, 3, 3, 4, 4), "p=0" },
 	{ QKV(1, 3, 3, 4, 4), "p=1", .doc = "everything zero" },
 	{ QKV(3, 37, 41, 24, 24), "heads=2 causal=true p=0.3" },
+	{ QKV(3, 37, 41, 24, 24), "heads=2 causal=true p=0.3 precision=bf16", .no_gradient = true },
 	{ QKV(1, 140, 150, 1, 1), "p=0.3", .doc = "several blocks" },
 	{ QKV(128, 50, 50, 256, 256), "heads=8 causal=true", .doc = "timed" },
 	{ QKV(2, 3, 4, 6, 5), "p=1.5", .fails = "p must be at most 1, is 1.5" },
@@ -406,6 +455,8 @@ static const struct vq_example grad_examples[] = {
 	{ GRAD(1, 5, 70, 7, 33, 1), "causal=true" },
 	{ GRAD(1, 200, 200, 1, 1, 1), "causal=true", .doc = "several blocks" },
 	{ GRAD(1, 140, 270, 1, 1, 1), .doc = "several blocks" },
+	{ GRAD(3, 37, 37, 24, 24, 2), "heads=2 causal=true precision=bf16", .no_gradient = true },
+	{ GRAD(1, 140, 270, 2, 3, 1), "precision=bf16", .no_gradient = true, .doc = "several blocks" },
 	{ GRAD(0, 3, 4, 6, 5, 1) },
 	{ GRAD(2, 0, 4, 6, 5, 1) },
 	{ GRAD(128, 50, 50, 256, 256, 8), "heads=8 causal=true", .doc = "timed" },
@@ -423,9 +474,9 @@ static const struct vq_example dropout_grad_examples[] = {
 };
 
 #define FORWARD .in = { "q", "k", "v" }, .out = { "y", "lse" }, .size = sizeof(struct attention), \
-	.infer = infer, .grad = grad, .compose = compose, .run = run, .scratch = scratch, .flops = flops
+	.infer = infer, .grad = grad, .compose = compose, .run = run, .half = half, .scratch = scratch, .flops = flops
 #define BACKWARD .in = { "q", "k", "v", "y", "lse", "g" }, .out = { "dq", "dk", "dv" }, \
-	.size = sizeof(struct attention), .infer = infer_grad, .compose = compose_grad, .run = run_grad, .scratch = scratch_grad, .flops = flops_grad
+	.size = sizeof(struct attention), .infer = infer_grad, .compose = compose_grad, .run = run_grad, .half = half_grad, .scratch = scratch_grad, .flops = flops_grad
 
 extern const struct vq_op vq_ops_attention[];
 const struct vq_op vq_ops_attention[] = {

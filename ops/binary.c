@@ -276,7 +276,7 @@ static const struct vq_example triples[] = {
 #define ALSO(...) .also = (const char *const[]){ __VA_ARGS__, NULL }
 #define ROW(fn, fits, d_fn, ports, ex, text, ...) { \
 	.name = #fn, .doc = text, ports, .out = { "y" }, .flags = VQ_OP_ELEMENTWISE, \
-	.infer = fits, .grad = d_fn, .run = run_##fn, .ref = ref_##fn, \
+	.infer = fits, .grad = d_fn, .run = run_##fn, .ref = ref_##fn, .half = vq_single_half, \
 	.ewise = describe_##fn, .inplace = "0:0 0:1", .examples = ex, __VA_ARGS__ }
 #define AB .in = { "a", "b" }
 #define ABC .in = { "a", "b", "c" }

@@ -8,6 +8,7 @@
 
 #include "engine/op.h"
 #include "ops/kernels/kernels.h"
+#include "ops/kernels/single.h"
 
 static int
 infer(struct vq_infer *q)
@@ -58,6 +59,7 @@ const struct vq_op vq_ops_fused[] = {
 		.flags    = VQ_OP_INTERNAL,
 		.infer    = infer,
 		.run      = run,
+		.half     = vq_single_half,
 		.ref      = ref,
 		.inplace  = "0:0 0:1 0:2 0:3 0:4 0:5 0:6 0:7",
 		.flops    = flops,

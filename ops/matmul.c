@@ -121,6 +121,14 @@ scratch(const struct vq_cost *c)
 	return vq_matmul_scratch(c, p->transpose_a, p->transpose_b, p->precision == VQ_PRECISION_BF16);
 }
 
+static enum vq_half
+half(const struct vq_cost *c, int port, bool out)
+{
+	const struct matmul *p = c->params;
+
+	return vq_matmul_half(c, port, out, p->transpose_a, p->transpose_b, p->precision == VQ_PRECISION_BF16);
+}
+
 /* Where the matrix of an operand begins that belongs to batch i of the result. */
 static int64_t
 matrix_at(const struct vq_shape *s, const struct vq_shape *y, int64_t i)
@@ -222,6 +230,7 @@ const struct vq_op vq_ops_matmul[] = {
 		.run = run,
 		.ref = ref,
 		.scratch = scratch,
+		.half = half,
 		.flops = flops,
 		.again = 1,
 		.also = also,

@@ -68,6 +68,7 @@ PLAIN(sigmoid, VQ_EW_SIGMOID)
 PLAIN(erf, VQ_EW_ERF)
 PLAIN(floor, VQ_EW_FLOOR)
 PLAIN(round, VQ_EW_ROUND)
+PLAIN(round_bf16, VQ_EW_BF16)
 PLAIN(relu, VQ_EW_RELU)
 PLAIN(softplus, VQ_EW_SOFTPLUS)
 PLAIN(silu, VQ_EW_SILU)
@@ -299,6 +300,11 @@ static const struct vq_example any[] = {
 	{ "x=i32[2](0,5)", .fails = "is i32, and a floating type is needed (cast converts)" },
 	{ 0 }
 };
+static const struct vq_example bf16s[] = {
+	{ "x=f32[2,3]", .no_gradient = true },
+	{ "x=f32[1048576]", .no_gradient = true },
+	{ 0 }
+};
 static const struct vq_example positive[] = {
 	{ "x=f32[2,3](0.5,2)" },
 	{ "x=f32[1048576](0.5,2)" },
@@ -340,7 +346,7 @@ static const struct vq_example powers[] = {
 #define ROW(fn, d_fn, ex, text, ...) CHECKED_ROW(fn, vq_single_infer, d_fn, ex, text, __VA_ARGS__)
 #define CHECKED_ROW(fn, infer_fn, d_fn, ex, text, ...) { \
 	.name = #fn, .doc = text, .in = { "x" }, .out = { "y" }, .flags = VQ_OP_ELEMENTWISE, \
-	.infer = infer_fn, .grad = d_fn, .run = run_##fn, .ref = ref_##fn, \
+	.infer = infer_fn, .grad = d_fn, .run = run_##fn, .ref = ref_##fn, .half = vq_single_half, \
 	.ewise = describe_##fn, .inplace = "0:0", .examples = ex, __VA_ARGS__ }
 #define WITH(st, table) .params = table, .size = sizeof(st)
 
@@ -363,6 +369,7 @@ const struct vq_op vq_ops_unary[] = {
 	ROW(erf, grad_erf, any, "error function"),
 	ROW(floor, grad_zero, any, "largest integer not above x; no gradient passes"),
 	ROW(round, grad_zero, any, "nearest integer, halves to even; no gradient passes", ALSO("rint")),
+	ROW(round_bf16, grad_copy, bf16s, "nearest number of bf16, halves to even; the gradient passes"),
 	ROW(relu, grad_relu, any, "x where positive, else 0", ALSO("rectify", "rectifier")),
 	ROW(leaky_relu, grad_leaky_relu, leaky, "x where positive, else slope times x",
 	    WITH(struct slope, slope_params), ALSO("lrelu", "leakyrelu")),

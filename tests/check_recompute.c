@@ -1,5 +1,5 @@
 /*
- * check_recompute -- what is computed again for gradients: the same bits as what was kept, in less memory
+ * check_recompute -- what is computed again for gradients, or kept as bf16: the same bits, in less memory
  */
 #include <check.h>
 #include <stdlib.h>
@@ -7,7 +7,9 @@
 
 #include "engine/compile.h"
 #include "engine/op.h"
+#include "engine/plan.h"
 #include "engine/stage.h"
+#include "ops/kernels/kernels.h"
 
 struct step {
 	struct vq_diags d;
@@ -39,16 +41,15 @@ static const struct model models[] = {
 };
 
 static void
-open_step(struct step *s, const struct model *x, bool keep)
+open_as(struct step *s, const struct model *x, const struct vq_compile *how)
 {
 	char *path = vq_asprintf("%s/graphs/%s.yaml", VQ_SRCDIR, x->file);
-	struct vq_compile how = { .threads = 2, .keep_below = keep ? INT64_MAX : 16 << 20, .bf16 = x->bf16 };
 
 	*s = (struct step){ .lr = 1e-3f };
 	s->m = vq_model_load(path, x->set, x->sets, &s->d);
 	ck_assert_msg(s->m != NULL, "%s", s->d.count ? s->d.diag[0]->message : path);
 	ck_assert_int_eq(vq_train_read(s->m, vq_stage_find(s->m, x->stage, &s->d), &s->t, &s->d), 0);
-	s->p = vq_train_build(s->m, &s->t, x->batch, &how, &s->vars, 1, &s->d);
+	s->p = vq_train_build(s->m, &s->t, x->batch, how, &s->vars, 1, &s->d);
 	ck_assert_ptr_nonnull(s->p);
 
 	const struct vq_graph *g = s->p->graph;
@@ -72,6 +73,14 @@ open_step(struct step *s, const struct model *x, bool keep)
 	vq_plan_input(s->p, "count.0", &s->count);
 	vq_plan_input(s->p, "count.1", &s->count);
 	free(path);
+}
+
+static void
+open_step(struct step *s, const struct model *x, bool keep)
+{
+	struct vq_compile how = { .threads = 2, .keep_below = keep ? INT64_MAX : 16 << 20, .bf16 = x->bf16 };
+
+	open_as(s, x, &how);
 }
 
 static void
@@ -119,6 +128,43 @@ START_TEST(the_same_bits_in_less_memory)
 }
 END_TEST
 
+/* relu after a layer norm, gelu, dropout of attention; on each instruction set, whose words differ. */
+static const struct model halves[] = {
+	{ "prior_fashion_small", "prior", { { "modules.prior.gpt.width=64" }, { "modules.prior.gpt.layers=2" } }, 2, 16, true, 0.85 },
+	{ "prior_mnist", "prior", { { "modules.prior.gpt.layers=2" }, { "modules.prior.gpt.dropout=0.1" } }, 2, 8, true, 0.8 },
+	{ "masked_fashion", "prior", { { "modules.prior.gpt.layers=2" } }, 1, 16, true, 0.8 },
+	{ "resnet_prior_fashion", "prior", { { 0 } }, 0, 8, true, 0.95 },
+};
+enum { HALVES = sizeof(halves) / sizeof(*halves) };
+
+START_TEST(the_same_bits_kept_as_bf16)
+{
+	const struct model *x = &halves[_i % HALVES];
+	struct vq_compile plain = { .threads = 2, .bf16 = true, .no_narrow = true, .keep_below = INT64_MAX };
+	struct vq_compile narrow = { .threads = 2, .bf16 = true, .keep_below = INT64_MAX };
+	struct step full, half;
+
+	const struct vq_kernels *k = vq_kernels_of((enum vq_isa)(_i / HALVES));
+	if (k == NULL)
+		return;
+	open_as(&full, x, &plain);
+	open_as(&half, x, &narrow);
+	for (int i = 0; i < full.p->steps; i++)
+		full.p->step[i].call.k = half.p->step[i].call.k = k;
+	ck_assert_int_eq(full.p->steps, half.p->steps);
+	ck_assert_msg((double)half.p->arena_bytes < x->most * (double)full.p->arena_bytes, "%s: %lld bytes, %lld as f32",
+	    x->file, (long long)half.p->arena_bytes, (long long)full.p->arena_bytes);
+	for (int i = 0; i < 2; i++) {
+		full.count = half.count = (float)i + 1;
+		ck_assert(vq_plan_run_guarded(full.p, 5, (uint64_t)i));
+		ck_assert(vq_plan_run_guarded(half.p, 5, (uint64_t)i));
+	}
+	check_same(&full, &half);
+	close_step(&full);
+	close_step(&half);
+}
+END_TEST
+
 /* Nor is anything computed that nobody reads: what is first wanted late is not computed early, too. */
 START_TEST(nothing_in_vain)
 {
@@ -162,6 +208,7 @@ main(void)
 
 	tcase_set_timeout(t, 300);
 	tcase_add_loop_test(t, the_same_bits_in_less_memory, 0, (int)(sizeof(models) / sizeof(*models)));
+	tcase_add_loop_test(t, the_same_bits_kept_as_bf16, 0, HALVES * VQ_ISA_AMX);
 	tcase_add_test(t, nothing_in_vain);
 	tcase_add_test(t, small_steps_keep_everything);
 	suite_add_tcase(s, t);

@@ -12,12 +12,39 @@ enum { KEYS = VQ_ATTENTION_KEYS, QUERIES = VQ_ATTENTION_QUERIES, SERIAL = 1 << 1
 /* --- shared --------------------------------------------------------------- */
 
 void
-vq_attention_gather(const struct vq_panels *p, float *to, const float *from, int64_t ld, int64_t rows, int64_t width)
+vq_attention_gather(const struct vq_kernels *k, float *to, const struct vq_attention_in *in, int64_t at, int64_t ld,
+    int64_t rows, int64_t width)
 {
 	int64_t depth = VQ_PANEL_DEPTH(width), room = VQ_PANEL_KEYS(rows) - rows;
 
-	p->copy(to, depth, depth, from, ld, rows, width, 1);
+	if (in->form == VQ_ATTENTION_HALF)
+		for (int64_t j = 0; j < rows; j++) {
+			k->widen(to + j * depth, (const uint16_t *)in->data + at + j * ld, width);
+			for (int64_t i = width; i < depth; i++)
+				to[j * depth + i] = 0;
+		}
+	else
+		vq_panels(k)->copy(to, depth, depth, (const float *)in->data + at, ld, rows, width, 1);
+	if (in->form == VQ_ATTENTION_ROUNDED)
+		k->ew[VQ_EW_BF16](to, to, NULL, NULL, 0, 0, rows * depth);
 	memset(to + rows * depth, 0, (size_t)(room * depth) * sizeof(*to));
+}
+
+const float *
+vq_attention_rows(const struct vq_kernels *k, const struct vq_attention_in *in, int64_t at, int64_t *ld,
+    int64_t rows, int64_t width, float *room)
+{
+	int64_t from = *ld, apart = VQ_PANEL_ROW(width);
+
+	if (in->form == VQ_ATTENTION_PLAIN)
+		return (const float *)in->data + at;
+	for (int64_t j = 0; j < rows; j++, at += from)
+		if (in->form == VQ_ATTENTION_HALF)
+			k->widen(room + j * apart, (const uint16_t *)in->data + at, width);
+		else
+			k->ew[VQ_EW_BF16](room + j * apart, (const float *)in->data + at, NULL, NULL, 0, 0, width);
+	*ld = apart;
+	return room;
 }
 
 struct vq_panel
@@ -68,6 +95,7 @@ struct room {
 	float *x;			/* [KEYS][W]: scores, then weights */
 	float *q, *y;			/* [depth][W] a panel */
 	float *most, *sum, *factor;	/* [W] a panel */
+	float *rows;			/* [W][width]: of a panel, on their way from or to bf16 */
 	uint16_t *bits;
 };
 
@@ -88,18 +116,14 @@ room_of(const struct vq_attention *a, float *base, int64_t *floats)
 	r.most = vq_attention_take(base, floats, queries);
 	r.sum = vq_attention_take(base, floats, queries);
 	r.factor = vq_attention_take(base, floats, queries);
+	r.rows = vq_attention_take(base, floats, VQ_PANEL_MAX * VQ_PANEL_ROW(a->d > a->e ? a->d : a->e));
 	r.bits = (uint16_t *)vq_attention_take(base, floats, vq_attention_bits(a) / 2);
 	return r;
 }
 
-struct forward {
-	const float *q, *k, *v;
-	float *y, *lse;
-};
-
 /* Panel m, `cols` queries from i on, and the block of keys that lies in the room. */
 static void
-panel(const struct forward *f, const struct vq_attention_tile *x, const struct room *r, int64_t m, int64_t i, int64_t cols)
+panel(const struct vq_attention_forward *f, const struct vq_attention_tile *x, const struct room *r, int64_t m, int64_t i, int64_t cols)
 {
 	const struct vq_attention *a = x->a;
 	const struct vq_panels *p = vq_panels(x->c->k);
@@ -112,7 +136,10 @@ panel(const struct forward *f, const struct vq_attention_tile *x, const struct r
 	if (keys <= 0)
 		return;
 	if (first) {
-		p->turn(q, f->q + vq_attention_at(x, a->t, a->d, i), a->heads * a->d, cols, a->d, a->scale * VQ_ATTENTION_LOG2E);
+		int64_t ld = a->heads * a->d;
+		const float *rows = vq_attention_rows(x->c->k, &f->q, vq_attention_at(x, a->t, a->d, i), &ld, cols, a->d, r->rows);
+
+		p->turn(q, rows, ld, cols, a->d, a->scale * VQ_ATTENTION_LOG2E);
 		for (int64_t j = at; j < at + p->width; j++)
 			r->most[j] = -INFINITY;
 	}
@@ -122,7 +149,7 @@ panel(const struct forward *f, const struct vq_attention_tile *x, const struct r
 
 /* The results of a panel, to where they belong. */
 static void
-finish(const struct forward *f, const struct vq_attention_tile *x, const struct room *r, int64_t m, int64_t i, int64_t cols)
+finish(const struct vq_attention_forward *f, const struct vq_attention_tile *x, const struct room *r, int64_t m, int64_t i, int64_t cols)
 {
 	const struct vq_attention *a = x->a;
 	const struct vq_panels *p = vq_panels(x->c->k);
@@ -133,12 +160,16 @@ finish(const struct forward *f, const struct vq_attention_tile *x, const struct 
 	x->c->k->ew[VQ_EW_LOG](r->sum + at, r->sum + at, NULL, NULL, 0, 0, p->width);
 	for (int64_t j = 0; j < cols; j++)
 		f->lse[(x->b * a->heads + x->h) * a->t + i + j] = r->most[at + j] * VQ_ATTENTION_LN2 + r->sum[at + j];
-	p->put(f->y + vq_attention_at(x, a->t, a->e, i), a->heads * a->e, r->y + at * VQ_PANEL_DEPTH(a->e), cols, a->e,
-	    r->factor + at, false);
+	int64_t y = vq_attention_at(x, a->t, a->e, i), apart = VQ_PANEL_ROW(a->e);
+	float *to = f->half_y ? r->rows : (float *)f->y + y;
+
+	p->put(to, f->half_y ? apart : a->heads * a->e, r->y + at * VQ_PANEL_DEPTH(a->e), cols, a->e, r->factor + at, false);
+	for (int64_t j = 0; f->half_y && j < cols; j++)
+		x->c->k->narrow((uint16_t *)f->y + y + j * a->heads * a->e, to + j * apart, a->e);
 }
 
 static void
-forward(const struct forward *f, struct vq_attention_tile *x, const struct room *r)
+forward(const struct vq_attention_forward *f, struct vq_attention_tile *x, const struct room *r)
 {
 	const struct vq_attention *a = x->a;
 	const struct vq_panels *p = vq_panels(x->c->k);
@@ -147,8 +178,8 @@ forward(const struct forward *f, struct vq_attention_tile *x, const struct room 
 
 	for (x->k0 = 0; x->k0 < seen; x->k0 += KEYS) {
 		x->k1 = vq_attention_least(seen, x->k0 + KEYS);
-		vq_attention_gather(p, r->k, f->k + vq_attention_at(x, a->s, a->d, x->k0), ldk, x->k1 - x->k0, a->d);
-		vq_attention_gather(p, r->v, f->v + vq_attention_at(x, a->s, a->e, x->k0), ldv, x->k1 - x->k0, a->e);
+		vq_attention_gather(x->c->k, r->k, &f->k, vq_attention_at(x, a->s, a->d, x->k0), ldk, x->k1 - x->k0, a->d);
+		vq_attention_gather(x->c->k, r->v, &f->v, vq_attention_at(x, a->s, a->e, x->k0), ldv, x->k1 - x->k0, a->e);
 		if (a->drop)
 			vq_attention_draw(x);
 		for (i = x->q0, m = 0; i < x->q1; i += cols, m++) {
@@ -164,10 +195,8 @@ forward(const struct forward *f, struct vq_attention_tile *x, const struct room 
 }
 
 void
-vq_attention(const struct vq_attention *a, const struct vq_call *c,
-    const float *q, const float *k, const float *v, float *y, float *lse)
+vq_attention(const struct vq_attention *a, const struct vq_call *c, const struct vq_attention_forward *f)
 {
-	struct forward f = { q, k, v, y, lse };
 	int64_t groups = (a->t + QUERIES - 1) / QUERIES, floats;
 
 	room_of(a, NULL, &floats);
@@ -179,7 +208,7 @@ vq_attention(const struct vq_attention *a, const struct vq_call *c,
 		    .q0 = i % groups * QUERIES, .bits = r.bits };
 
 		x.q1 = vq_attention_least(a->t, x.q0 + QUERIES);
-		forward(&f, &x, &r);
+		forward(f, &x, &r);
 	}
 }
 

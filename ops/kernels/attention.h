@@ -24,12 +24,24 @@ struct vq_attention {
 	float keep;			/* factor of the others */
 };
 
+/* An operand: numbers of f32 as they are, or rounded to bf16 before they are used, or of bf16. */
+struct vq_attention_in {
+	const void *data;
+	enum vq_attention_form { VQ_ATTENTION_PLAIN, VQ_ATTENTION_ROUNDED, VQ_ATTENTION_HALF } form;
+};
+
 /* Of the call: key, threads, scratch, kernels. */
-void vq_attention(const struct vq_attention *a, const struct vq_call *c,
-    const float *q, const float *k, const float *v, float *y, float *lse);
+struct vq_attention_forward {
+	struct vq_attention_in q, k, v;
+	void *y;			/* f32, or bf16 with half_y */
+	float *lse;
+	bool half_y;
+};
+void vq_attention(const struct vq_attention *a, const struct vq_call *c, const struct vq_attention_forward *x);
 /* y, lse: of the forward; g: gradient of y. */
 struct vq_attention_grad {
-	const float *q, *k, *v, *y, *lse, *g;
+	struct vq_attention_in q, k, v, y, g;
+	const float *lse;
 	float *dq, *dk, *dv;
 };
 void vq_attention_grad(const struct vq_attention *a, const struct vq_call *c, const struct vq_attention_grad *x);

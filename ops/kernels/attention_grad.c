@@ -10,12 +10,13 @@
 
 #include "ops/kernels/attention_private.h"
 
-enum { KEYS = VQ_ATTENTION_KEYS, QUERIES = VQ_ATTENTION_QUERIES, LINE = 16 };
+enum { KEYS = VQ_ATTENTION_KEYS, QUERIES = VQ_ATTENTION_QUERIES, LINE = 64 };
 
 struct room {
 	float *k, *v, *dk, *dv;			/* the block, one row after the other */
 	float *w, *s;				/* [KEYS][W]: weights; gradient of the scores */
 	float *q, *g, *y, *dq;			/* [depth][W] */
+	float *rows_q, *rows_g, *rows_y;	/* [W][width]: of a panel that is not f32, or is rounded */
 	float *lse, *less, *scale;		/* [W] */
 	uint16_t *bits;
 };
@@ -38,6 +39,9 @@ room_of(const struct vq_attention *a, float *base, int64_t *floats)
 	r.g = vq_attention_take(base, floats, e * VQ_PANEL_MAX);
 	r.y = vq_attention_take(base, floats, e * VQ_PANEL_MAX);
 	r.dq = vq_attention_take(base, floats, d * VQ_PANEL_MAX);
+	r.rows_q = vq_attention_take(base, floats, VQ_PANEL_MAX * VQ_PANEL_ROW(a->d));
+	r.rows_g = vq_attention_take(base, floats, VQ_PANEL_MAX * VQ_PANEL_ROW(a->e));
+	r.rows_y = vq_attention_take(base, floats, VQ_PANEL_MAX * VQ_PANEL_ROW(a->e));
 	r.lse = vq_attention_take(base, floats, VQ_PANEL_MAX);
 	r.less = vq_attention_take(base, floats, VQ_PANEL_MAX);
 	r.scale = vq_attention_take(base, floats, VQ_PANEL_MAX);
@@ -50,8 +54,10 @@ room_of(const struct vq_attention *a, float *base, int64_t *floats)
  * written.  Heads lie side by side in rows far apart, nine times, which no hardware foresees.
  */
 static void
-fetch(const struct vq_attention_tile *x, const float *base, int64_t length, int64_t width, int64_t from, int64_t to, bool write)
+fetch(const struct vq_attention_tile *x, const void *base, size_t size, int64_t length, int64_t width, int64_t from, int64_t to,
+    bool write)
 {
+	int64_t line = LINE / (int64_t)size;
 	struct vq_attention_tile next = { .a = x->a, .b = x->b };
 	bool wraps = x->h + 1 == x->a->heads;
 
@@ -60,9 +66,9 @@ fetch(const struct vq_attention_tile *x, const float *base, int64_t length, int6
 	if (next.b == x->a->n)
 		return;
 	for (int64_t i = from; i < to; i++) {
-		const float *p = base + vq_attention_at(&next, length, width, i);
-		for (int64_t j = wraps ? 0 : LINE; j < width + LINE; j += LINE) {
-			const float *q = p + (j < width ? j : width - 1);
+		const char *p = (const char *)base + (size_t)vq_attention_at(&next, length, width, i) * size;
+		for (int64_t j = wraps ? 0 : line; j < width + line; j += line) {
+			const char *q = p + (size_t)(j < width ? j : width - 1) * size;
 			if (write)
 				__builtin_prefetch(q, 1, 2);
 			else
@@ -71,13 +77,26 @@ fetch(const struct vq_attention_tile *x, const float *base, int64_t length, int6
 	}
 }
 
+static void
+fetch_in(const struct vq_attention_tile *x, const struct vq_attention_in *in, int64_t length, int64_t width, int64_t from, int64_t to)
+{
+	fetch(x, in->data, in->form == VQ_ATTENTION_HALF ? sizeof(uint16_t) : sizeof(float), length, width, from, to, false);
+}
+
+static void
+fetch_out(const struct vq_attention_tile *x, const float *to, int64_t length, int64_t width, int64_t from, int64_t until)
+{
+	fetch(x, to, sizeof(*to), length, width, from, until, true);
+}
+
 /* The panel of `cols` queries from i on and the block of keys that lies in the room. */
 static void
 panel(const struct vq_attention_grad *f, const struct vq_attention_tile *x, const struct room *r, int64_t i, int64_t cols)
 {
 	const struct vq_attention *a = x->a;
 	const struct vq_panels *p = vq_panels(x->c->k);
-	int64_t d = VQ_PANEL_DEPTH(a->d), e = VQ_PANEL_DEPTH(a->e), ldq = a->heads * a->d, ldg = a->heads * a->e;
+	int64_t d = VQ_PANEL_DEPTH(a->d), e = VQ_PANEL_DEPTH(a->e), ldq = a->heads * a->d;
+	int64_t from_q = ldq, from_g = a->heads * a->e, from_y = from_g;
 	int64_t keys = vq_attention_least(x->k1, vq_attention_seen(a, i + cols)) - x->k0;
 	int64_t at_q = vq_attention_at(x, a->t, a->d, i), at_g = vq_attention_at(x, a->t, a->e, i);
 	const float *lse = f->lse + (x->b * a->heads + x->h) * a->t + i;
@@ -85,9 +104,13 @@ panel(const struct vq_attention_grad *f, const struct vq_attention_tile *x, cons
 
 	if (keys <= 0)
 		return;
-	p->turn(r->q, f->q + at_q, ldq, cols, a->d, a->scale * VQ_ATTENTION_LOG2E);
-	p->turn(r->g, f->g + at_g, ldg, cols, a->e, 1);
-	p->turn(r->y, f->y + at_g, ldg, cols, a->e, 1);
+	const float *q = vq_attention_rows(x->c->k, &f->q, at_q, &from_q, cols, a->d, r->rows_q);
+	const float *g = vq_attention_rows(x->c->k, &f->g, at_g, &from_g, cols, a->e, r->rows_g);
+	const float *y = vq_attention_rows(x->c->k, &f->y, at_g, &from_y, cols, a->e, r->rows_y);
+
+	p->turn(r->q, q, from_q, cols, a->d, a->scale * VQ_ATTENTION_LOG2E);
+	p->turn(r->g, g, from_g, cols, a->e, 1);
+	p->turn(r->y, y, from_y, cols, a->e, 1);
 	p->dots(r->less, r->g, r->y, e);
 	for (int64_t j = 0; j < p->width; j++) {
 		r->lse[j] = j < cols ? lse[j] * VQ_ATTENTION_LOG2E : 0;
@@ -95,8 +118,8 @@ panel(const struct vq_attention_grad *f, const struct vq_attention_tile *x, cons
 	}
 	p->weights(&now, r->w, r->k, r->q, d, r->lse);
 	p->grads(&now, r->s, r->w, r->v, r->g, e, r->less);
-	p->outer(r->dv, r->w, f->g + at_g, ldg, cols, a->e, keys);
-	p->outer(r->dk, r->s, f->q + at_q, ldq, cols, a->d, keys);
+	p->outer(r->dv, r->w, g, from_g, cols, a->e, keys);
+	p->outer(r->dk, r->s, q, from_q, cols, a->d, keys);
 	p->back(r->dq, r->k, r->s, keys, d, false);
 	p->put(f->dq + at_q, ldq, r->dq, cols, a->d, r->scale, x->k0 > 0);
 }
@@ -109,12 +132,12 @@ block(const struct vq_attention_grad *f, struct vq_attention_tile *x, const stru
 	const struct vq_panels *p = vq_panels(x->c->k);
 	int64_t rows = x->k1 - x->k0, many = VQ_PANEL_KEYS(rows), ldk = a->heads * a->d, ldv = a->heads * a->e, cols;
 
-	vq_attention_gather(p, r->k, f->k + vq_attention_at(x, a->s, a->d, x->k0), ldk, rows, a->d);
-	vq_attention_gather(p, r->v, f->v + vq_attention_at(x, a->s, a->e, x->k0), ldv, rows, a->e);
-	fetch(x, f->k, a->s, a->d, x->k0, x->k1, false);
-	fetch(x, f->v, a->s, a->e, x->k0, x->k1, false);
-	fetch(x, f->dk, a->s, a->d, x->k0, x->k1, true);
-	fetch(x, f->dv, a->s, a->e, x->k0, x->k1, true);
+	vq_attention_gather(x->c->k, r->k, &f->k, vq_attention_at(x, a->s, a->d, x->k0), ldk, rows, a->d);
+	vq_attention_gather(x->c->k, r->v, &f->v, vq_attention_at(x, a->s, a->e, x->k0), ldv, rows, a->e);
+	fetch_in(x, &f->k, a->s, a->d, x->k0, x->k1);
+	fetch_in(x, &f->v, a->s, a->e, x->k0, x->k1);
+	fetch_out(x, f->dk, a->s, a->d, x->k0, x->k1);
+	fetch_out(x, f->dv, a->s, a->e, x->k0, x->k1);
 	memset(r->dk, 0, (size_t)(many * VQ_PANEL_ROW(a->d)) * sizeof(float));
 	memset(r->dv, 0, (size_t)(many * VQ_PANEL_ROW(a->e)) * sizeof(float));
 	for (x->q0 = 0; x->q0 < a->t; x->q0 += QUERIES) {
@@ -123,10 +146,10 @@ block(const struct vq_attention_grad *f, struct vq_attention_tile *x, const stru
 			continue;
 		if (a->drop)
 			vq_attention_draw(x);
-		fetch(x, f->q, a->t, a->d, x->q0, x->q1, false);
-		fetch(x, f->g, a->t, a->e, x->q0, x->q1, false);
-		fetch(x, f->y, a->t, a->e, x->q0, x->q1, false);
-		fetch(x, f->dq, a->t, a->d, x->q0, x->q1, true);
+		fetch_in(x, &f->q, a->t, a->d, x->q0, x->q1);
+		fetch_in(x, &f->g, a->t, a->e, x->q0, x->q1);
+		fetch_in(x, &f->y, a->t, a->e, x->q0, x->q1);
+		fetch_out(x, f->dq, a->t, a->d, x->q0, x->q1);
 		cols = vq_attention_first(a, x->q1 - x->q0, p->width);
 		for (int64_t i = x->q0; i < x->q1; i += cols, cols = p->width)
 			panel(f, x, r, i, vq_attention_least(cols, x->q1 - i));

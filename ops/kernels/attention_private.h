@@ -74,8 +74,12 @@ vq_attention_first(const struct vq_attention *a, int64_t queries, int width)
 	return a->causal && queries % width ? queries % width : width;
 }
 
-/* Keys or values [rows][width], ld apart, one after the other as panels want them. */
-void vq_attention_gather(const struct vq_panels *p, float *to, const float *from, int64_t ld, int64_t rows, int64_t width);
+/* Keys or values [rows][width] from element `at` on, ld apart, one after the other as panels want them. */
+void vq_attention_gather(const struct vq_kernels *k, float *to, const struct vq_attention_in *in, int64_t at, int64_t ld,
+    int64_t rows, int64_t width);
+/* Rows [rows][width] from element `at` on as f32: where they lie, or in room, VQ_PANEL_ROW(width) apart; *ld: how far apart. */
+const float *vq_attention_rows(const struct vq_kernels *k, const struct vq_attention_in *in, int64_t at, int64_t *ld,
+    int64_t rows, int64_t width, float *room);
 /* What the kernels are to know of the panel of queries from i on, and so many keys of the block. */
 struct vq_panel vq_attention_panel(const struct vq_attention_tile *x, int64_t i, int64_t keys);
 /* Draws the bits of the tile. */

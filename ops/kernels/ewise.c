@@ -98,12 +98,28 @@ spread_constants(struct walk *w, int64_t col)
 
 /* --- one tile ------------------------------------------------------------ */
 
+/* What is kept as bf16, in a buffer. */
+static const float *
+half_operand(struct walk *w, int i, int64_t ld, int64_t row, int64_t nrows, int64_t col, int64_t ncols)
+{
+	const uint16_t *from = (const uint16_t *)w->in[i] + row * ld + col;
+
+	if (ld == ncols)
+		w->k->widen(w->operand[i], from, nrows * ncols);
+	else
+		for (int64_t r = 0; r < nrows; r++)
+			w->k->widen(w->operand[i] + r * ncols, from + r * ld, ncols);
+	return w->operand[i];
+}
+
 static const float *
 full_operand(struct walk *w, int i, int64_t row, int64_t nrows, int64_t col, int64_t ncols)
 {
 	int64_t ld = i == 0 ? w->ld0 : w->cols;
 	const float *from = w->in[i] + row * ld + col;
 
+	if (w->prog->half >> i & 1)
+		return half_operand(w, i, ld, row, nrows, col, ncols);
 	if (nrows == 1 || ld == ncols)
 		return from;
 	for (int64_t r = 0; r < nrows; r++)
@@ -133,8 +149,9 @@ tile(struct walk *w, int64_t row, int64_t nrows, int64_t col, int64_t ncols)
 {
 	const struct vq_ewise *p = w->prog;
 	const float *reg[VQ_EWISE_INS + VQ_EWISE_INSTRS];
-	float *out = w->out + row * w->ld + col;
-	bool direct = nrows == 1 || w->ld == ncols;
+	int64_t at = row * w->ld + col;
+	float *out = w->out + (p->half_out ? 0 : at);
+	bool direct = !p->half_out && (nrows == 1 || w->ld == ncols);
 	int64_t n = nrows * ncols;
 
 	for (int i = 0; i < p->nin; i++)
@@ -148,7 +165,9 @@ tile(struct walk *w, int64_t row, int64_t nrows, int64_t col, int64_t ncols)
 	if (direct)
 		return;
 	const float *from = reg[p->nin + p->ninstr - 1];
-	for (int64_t r = 0; r < nrows; r++)
+	for (int64_t r = 0; p->half_out && r < nrows; r++)
+		w->k->narrow((uint16_t *)w->out + at + r * w->ld, from + r * ncols, ncols);
+	for (int64_t r = 0; !p->half_out && r < nrows; r++)
 		memcpy(out + r * w->ld, from + r * ncols, (size_t)ncols * sizeof(float));
 }
 
@@ -252,7 +271,7 @@ mode_of(int64_t row_step, int64_t col_step)
 /* Runs the two innermost axes at position `index` of the axes before them. */
 static void
 run_plane(const struct vq_kernels *k, const struct vq_ewise *p, const struct vq_strided *s,
-    const struct vq_view *in, float *out, int64_t index, int threads)
+    const struct vq_view *in, const struct vq_view *out, int64_t index, int threads)
 {
 	const float *at[VQ_EWISE_INS];
 	int64_t offset[VQ_STRIDED_INS];
@@ -260,8 +279,8 @@ run_plane(const struct vq_kernels *k, const struct vq_ewise *p, const struct vq_
 
 	vq_strided_at(s, s->rank - 2, index, offset);
 	for (int i = 0; i < p->nin; i++)
-		at[i] = (const float *)in[i].data + offset[i];
-	vq_ewise_run(k, p, at, out + index * rows * cols, rows, cols, threads);
+		at[i] = vq_ewise_at(p, i, in[i].data, offset[i]);
+	vq_ewise_run(k, p, at, (float *)((char *)out->data + index * rows * cols * (p->half_out ? 2 : 4)), rows, cols, threads);
 }
 
 void
@@ -271,6 +290,10 @@ vq_ewise_broadcast(const struct vq_kernels *k, const struct vq_ewise *prog,
 	struct vq_ewise p = *prog;
 	struct vq_strided s;
 
+	p.half = 0;
+	for (int i = 0; i < p.nin; i++)
+		p.half |= (uint8_t)((in[i].type->dtype == VQ_BF16) << i);
+	p.half_out = out->type->dtype == VQ_BF16;
 	vq_strided_broadcast(&s, &out->type->shape, in, p.nin);
 	for (int i = 0; i < p.nin; i++)
 		p.mode[i] = mode_of(s.rank > 1 ? s.step[i][s.rank - 2] : 0, s.step[i][s.rank - 1]);
@@ -283,12 +306,12 @@ vq_ewise_broadcast(const struct vq_kernels *k, const struct vq_ewise *prog,
 		return;
 	if (plane >= PARALLEL_MIN || outer < threads) {
 		for (int64_t i = 0; i < outer; i++)
-			run_plane(k, &p, &s, in, out->data, i, threads);
+			run_plane(k, &p, &s, in, out, i, threads);
 		return;
 	}
 #pragma omp parallel for num_threads(threads) schedule(static) if (outer * plane >= PARALLEL_MIN)
 	for (int64_t i = 0; i < outer; i++)
-		run_plane(k, &p, &s, in, out->data, i, 1);
+		run_plane(k, &p, &s, in, out, i, 1);
 }
 
 /* --- definitions --------------------------------------------------------- */
@@ -298,7 +321,7 @@ static const char *const names[VQ_EW_OPS] = {
 	[VQ_EW_SQUARE] = "square", [VQ_EW_SQRT] = "sqrt", [VQ_EW_RSQRT] = "rsqrt",
 	[VQ_EW_RECIPROCAL] = "reciprocal", [VQ_EW_EXP] = "exp", [VQ_EW_LOG] = "log",
 	[VQ_EW_SIN] = "sin", [VQ_EW_COS] = "cos", [VQ_EW_TANH] = "tanh", [VQ_EW_SIGMOID] = "sigmoid",
-	[VQ_EW_ERF] = "erf", [VQ_EW_FLOOR] = "floor", [VQ_EW_ROUND] = "round", [VQ_EW_RELU] = "relu",
+	[VQ_EW_ERF] = "erf", [VQ_EW_FLOOR] = "floor", [VQ_EW_ROUND] = "round", [VQ_EW_BF16] = "round_bf16", [VQ_EW_RELU] = "relu",
 	[VQ_EW_LEAKY_RELU] = "leaky_relu", [VQ_EW_ELU] = "elu", [VQ_EW_SOFTPLUS] = "softplus",
 	[VQ_EW_SILU] = "silu", [VQ_EW_GELU] = "gelu", [VQ_EW_GELU_TANH] = "gelu_tanh",
 	[VQ_EW_CLAMP] = "clamp", [VQ_EW_AFFINE] = "affine", [VQ_EW_POWC] = "power",
@@ -373,6 +396,7 @@ eval_unary(enum vq_ew op, double a, double p, double q)
 	case VQ_EW_ERF: return erf(a);
 	case VQ_EW_FLOOR: return floor(a);
 	case VQ_EW_ROUND: return rint(a);
+	case VQ_EW_BF16: return (double)vq_bf16_to_f32(vq_f32_to_bf16((float)a));
 	default: return eval_activation(op, a, p, q);
 	}
 }

@@ -26,7 +26,7 @@ enum vq_ew {
 	/* unary */
 	VQ_EW_COPY, VQ_EW_NEG, VQ_EW_ABS, VQ_EW_SIGN, VQ_EW_SQUARE, VQ_EW_SQRT, VQ_EW_RSQRT,
 	VQ_EW_RECIPROCAL, VQ_EW_EXP, VQ_EW_LOG, VQ_EW_SIN, VQ_EW_COS, VQ_EW_TANH, VQ_EW_SIGMOID,
-	VQ_EW_ERF, VQ_EW_FLOOR, VQ_EW_ROUND, VQ_EW_RELU, VQ_EW_LEAKY_RELU /* p: slope */,
+	VQ_EW_ERF, VQ_EW_FLOOR, VQ_EW_ROUND, VQ_EW_BF16 /* the nearest number of bf16 */, VQ_EW_RELU, VQ_EW_LEAKY_RELU /* p: slope */,
 	VQ_EW_ELU /* p: alpha */, VQ_EW_SOFTPLUS, VQ_EW_SILU, VQ_EW_GELU, VQ_EW_GELU_TANH,
 	VQ_EW_CLAMP /* p: low, q: high */, VQ_EW_AFFINE /* p * a + q */, VQ_EW_POWC /* a ** p */,
 	/* binary */
@@ -54,6 +54,8 @@ enum vq_ewise_mode {
 struct vq_ewise {
 	int nin, ninstr;
 	uint8_t mode[VQ_EWISE_INS];	/* enum vq_ewise_mode */
+	uint8_t half;			/* bit i: operand i, which is FULL, is bf16 in memory */
+	bool half_out;			/* the result is (not of an epilogue) */
 	struct vq_ewise_instr {
 		uint8_t op;		/* enum vq_ew */
 		uint8_t a, b, c;	/* registers; those an op does not have are 0 */
@@ -70,7 +72,8 @@ double vq_ew_eval(enum vq_ew op, double a, double b, double c, double p, double 
  * result whose rows are `cols` long.  in[i] points at the whole operand; out at
  * the whole result, its rows `ld` apart.  Operand 0 of an epilogue is the result
  * itself: pass in[0] == out and the same ld.  FULL operands have rows `cols`
- * apart, except operand 0, whose rows are `ld0` apart.  One thread.
+ * apart, except operand 0, whose rows are `ld0` apart.  What the program says is half
+ * points at numbers of bf16.  One thread.
  */
 struct vq_kernels;
 void vq_ewise_tile(const struct vq_kernels *k, const struct vq_ewise *prog,
@@ -80,12 +83,19 @@ void vq_ewise_tile(const struct vq_kernels *k, const struct vq_ewise *prog,
 void vq_ewise_run(const struct vq_kernels *k, const struct vq_ewise *prog,
     const float *const *in, float *out, int64_t rows, int64_t cols, int threads);
 /*
- * The same for f32 operands of any shapes that broadcast to the result's: the
- * program's modes are not read, they follow from the shapes.  Operands may be
- * out itself where their shape is out's.
+ * The same for operands of any shapes that broadcast to the result's: the
+ * program's modes are not read, they follow from the shapes; nor what is half,
+ * which follows from the types: f32, and bf16 where the shape is the result's.  Operands may be
+ * out itself where their type is out's.
  */
 void vq_ewise_broadcast(const struct vq_kernels *k, const struct vq_ewise *prog,
     const struct vq_view *in, const struct vq_view *out, int threads);
+/* Where operand i of a program is that begins at p, n elements on. */
+static inline const float *
+vq_ewise_at(const struct vq_ewise *prog, int i, const float *p, int64_t n)
+{
+	return prog->half >> i & 1 ? (const float *)((const uint16_t *)p + n) : p + n;
+}
 /* What that must give, slowly: any types, through vq_get, vq_ew_eval and vq_set. */
 void vq_ewise_reference(const struct vq_ewise *prog, const struct vq_view *in,
     const struct vq_view *out);

@@ -243,6 +243,31 @@ sin_of(float x, uint32_t quarter)
 	return k & 2 ? -y : y;
 }
 
+/* --- bf16 ----------------------------------------------------------------- */
+
+/* The nearest number that a bf16 can hold, ties to even; NaN stays NaN. */
+INLINE float
+bf16_of(float x)
+{
+	uint32_t u = bits_of(x), near = (u + 0x7fff + (u >> 16 & 1)) & 0xffff0000u;
+
+	return float_of(x == x ? near : (u & 0xffff0000u) | 0x400000);
+}
+
+static void
+widen_row(float *to, const uint16_t *from, int64_t n)
+{
+	for (int64_t i = 0; i < n; i++)
+		to[i] = float_of((uint32_t)from[i] << 16);
+}
+
+static void
+narrow_row(uint16_t *to, const float *from, int64_t n)
+{
+	for (int64_t i = 0; i < n; i++)
+		to[i] = (uint16_t)(bits_of(bf16_of(from[i])) >> 16);
+}
+
 /* --- one element --------------------------------------------------------- */
 
 /* op is a constant wherever this is inlined. */
@@ -267,6 +292,7 @@ unary_of(enum vq_ew op, float a, float p, float q)
 	case VQ_EW_ERF: return erf_of(a);
 	case VQ_EW_FLOOR: return floorf(a);
 	case VQ_EW_ROUND: return rintf(a);
+	case VQ_EW_BF16: return bf16_of(a);
 	case VQ_EW_RELU: return a < 0 ? 0 : a;
 	case VQ_EW_LEAKY_RELU: return a < 0 ? p * a : a;
 	case VQ_EW_ELU: return a < 0 ? p * expm1_negative(a) : a;
@@ -345,7 +371,7 @@ row(enum vq_ew op, int arity, float *y, const float *a, const float *b, const fl
 #define ROW3(op) static void row_##op(ROW_ARGS) { row(VQ_EW_##op, 3, y, a, b, c, p, q, n); }
 
 ROW1(COPY) ROW1(NEG) ROW1(ABS) ROW1(SIGN) ROW1(SQUARE) ROW1(SQRT) ROW1(RSQRT) ROW1(RECIPROCAL)
-ROW1(EXP) ROW1(LOG) ROW1(TANH) ROW1(SIGMOID) ROW1(ERF) ROW1(FLOOR) ROW1(ROUND) ROW1(RELU)
+ROW1(EXP) ROW1(LOG) ROW1(TANH) ROW1(SIGMOID) ROW1(ERF) ROW1(FLOOR) ROW1(ROUND) ROW1(BF16) ROW1(RELU)
 ROW1(LEAKY_RELU) ROW1(ELU) ROW1(SOFTPLUS) ROW1(SILU) ROW1(GELU) ROW1(GELU_TANH) ROW1(CLAMP)
 ROW1(AFFINE)
 ROW2(ADD) ROW2(SUB) ROW2(MUL) ROW2(DIV) ROW2(MAX) ROW2(MIN) ROW2(GATE) ROW2(LEAKY_GATE) ROW2(ELU_GATE) ROW2(GELU_GATE)
@@ -510,7 +536,7 @@ max_row(const float *x, int64_t n)
 	[VQ_EW_RECIPROCAL] = row_RECIPROCAL, [VQ_EW_EXP] = row_EXP, [VQ_EW_LOG] = row_LOG, \
 	[VQ_EW_SIN] = row_SIN, [VQ_EW_COS] = row_COS, [VQ_EW_TANH] = row_TANH, \
 	[VQ_EW_SIGMOID] = row_SIGMOID, [VQ_EW_ERF] = row_ERF, [VQ_EW_FLOOR] = row_FLOOR, \
-	[VQ_EW_ROUND] = row_ROUND, [VQ_EW_RELU] = row_RELU, [VQ_EW_LEAKY_RELU] = row_LEAKY_RELU, \
+	[VQ_EW_ROUND] = row_ROUND, [VQ_EW_BF16] = row_BF16, [VQ_EW_RELU] = row_RELU, [VQ_EW_LEAKY_RELU] = row_LEAKY_RELU, \
 	[VQ_EW_ELU] = row_ELU, [VQ_EW_SOFTPLUS] = row_SOFTPLUS, [VQ_EW_SILU] = row_SILU, \
 	[VQ_EW_GELU] = row_GELU, [VQ_EW_GELU_TANH] = row_GELU_TANH, [VQ_EW_CLAMP] = row_CLAMP, \
 	[VQ_EW_AFFINE] = row_AFFINE, [VQ_EW_POWC] = row_POWC, \

@@ -36,6 +36,37 @@ vq_gemm_row(const struct vq_gemm_micro *u, float *to, const float *from, int64_t
 		memcpy(to, from, (size_t)n * sizeof(*to));
 }
 
+/* Words of one number are f32, those of two are the numbers as they lie. */
+void
+vq_gemm_row_half(const struct vq_gemm_micro *u, float *to, const uint16_t *from, int64_t n)
+{
+	uint32_t *word = (uint32_t *)to;
+
+	if (u->per == 1) {
+		for (int64_t i = 0; i < n; i++)
+			word[i] = (uint32_t)from[i] << 16;
+		return;
+	}
+	memcpy(to, from, (size_t)n * sizeof(*from));
+	if (n % 2)
+		word[n / 2] = from[n - 1];
+}
+
+void
+vq_gemm_zip_half(const struct vq_gemm_micro *u, float *to, const uint16_t *x, const uint16_t *y, int64_t n)
+{
+	uint32_t *word = (uint32_t *)to;
+
+	if (u->per == 1)
+		vq_gemm_row_half(u, to, x, n);
+	else if (y == NULL)
+		for (int64_t i = 0; i < n; i++)
+			word[i] = x[i];
+	else
+		for (int64_t i = 0; i < n; i++)
+			word[i] = x[i] | (uint32_t)y[i] << 16;
+}
+
 void
 vq_gemm_zip(const struct vq_gemm_micro *u, float *to, const float *x, const float *y, int64_t n)
 {
@@ -149,8 +180,12 @@ vq_epilogue_of(struct vq_epilogue *e, const struct vq_call *c)
 		return;
 	int extra = e->prog->nin - 1, own = c->nin - extra;
 	e->in[0] = e->out;
-	for (int i = 0; i < extra; i++)
+	e->own = *e->prog;
+	e->prog = &e->own;
+	for (int i = 0; i < extra; i++) {
 		e->in[1 + i] = c->in[own + i].data;
+		e->own.half |= (uint8_t)((c->in[own + i].type->dtype == VQ_BF16) << (1 + i));
+	}
 }
 
 void
@@ -158,4 +193,22 @@ vq_epilogue_apply(const struct vq_epilogue *e, int64_t row, int64_t rows, int64_
 {
 	if (e->prog)
 		vq_ewise_tile(e->k, e->prog, e->in, e->cols, e->out, e->cols, e->cols, row, rows, col, cols);
+}
+
+/* The operands as they begin at the stretch. */
+void
+vq_epilogue_narrow(const struct vq_epilogue *e, float *sums, int64_t ld, int64_t row, int64_t rows, int64_t col, int64_t cols)
+{
+	const float *in[VQ_EWISE_INS] = { sums };
+
+	for (int i = 1; e->prog && i < e->prog->nin; i++) {
+		enum vq_ewise_mode mode = e->prog->mode[i];
+
+		in[i] = mode == VQ_EWISE_FULL ? vq_ewise_at(e->prog, i, e->in[i], row * e->cols + col) :
+		    e->in[i] + (mode == VQ_EWISE_ROW ? col : mode == VQ_EWISE_COL ? row : 0);
+	}
+	if (e->prog)
+		vq_ewise_tile(e->k, e->prog, in, ld, sums, ld, e->cols, 0, rows, 0, cols);
+	for (int64_t i = 0; i < rows; i++)
+		e->k->narrow((uint16_t *)e->out + (row + i) * e->cols + col, sums + i * ld, cols);
 }

@@ -45,6 +45,9 @@ int vq_gemm_layouts(bool bf16, const struct vq_gemm_micro *u[2]);
 
 /* n numbers that follow each other in k as words. */
 void vq_gemm_row(const struct vq_gemm_micro *u, float *to, const float *from, int64_t n);
+/* The same of numbers that are bf16 already; bf16 kernels only. */
+void vq_gemm_row_half(const struct vq_gemm_micro *u, float *to, const uint16_t *from, int64_t n);
+void vq_gemm_zip_half(const struct vq_gemm_micro *u, float *to, const uint16_t *x, const uint16_t *y, int64_t n);
 /* n words: word i is of x[i], and with two in a word of y[i] (zero when y is NULL), too. */
 void vq_gemm_zip(const struct vq_gemm_micro *u, float *to, const float *x, const float *y, int64_t n);
 
@@ -86,12 +89,15 @@ void vq_gemm_pad_rows(const float **a, int64_t m);
 struct vq_epilogue {
 	const struct vq_kernels *k;
 	const struct vq_ewise *prog;	/* NULL: none */
+	struct vq_ewise own;		/* where prog points, once it knows what is half */
 	const float *in[VQ_EWISE_INS];
-	float *out;
+	float *out;			/* of vq_epilogue_narrow: numbers of bf16 */
 	int64_t cols;
 };
 void vq_epilogue_of(struct vq_epilogue *e, const struct vq_call *c);
 void vq_epilogue_apply(const struct vq_epilogue *e, int64_t row, int64_t rows, int64_t col, int64_t cols);
+/* The same on a stretch that lies apart, rows ld apart, from where it then goes to the result, which is bf16. */
+void vq_epilogue_narrow(const struct vq_epilogue *e, float *sums, int64_t ld, int64_t row, int64_t rows, int64_t col, int64_t cols);
 
 /*
  * op(a) . op(b) over the last two axes of in[0] and in[1], leading axes broadcast,
@@ -99,6 +105,9 @@ void vq_epilogue_apply(const struct vq_epilogue *e, int64_t row, int64_t rows, i
  */
 void vq_matmul_run(const struct vq_call *c, bool transpose_a, bool transpose_b, bool bf16);
 size_t vq_matmul_scratch(const struct vq_cost *c, bool transpose_a, bool transpose_b, bool bf16);
+
+/* What vq_matmul_run takes, and makes, as bf16: see op.h, `half`. */
+enum vq_half vq_matmul_half(const struct vq_cost *c, int port, bool out, bool transpose_a, bool transpose_b, bool bf16);
 
 /* GFLOP/s of OpenBLAS's sgemm at 2048^3 on so many threads, now, in this process
  * (about a third of a second). */

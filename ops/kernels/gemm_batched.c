@@ -23,6 +23,8 @@ enum {
 	STRIP = 4096,			/* floats of the result in a task then: they stay in the first-level cache */
 	ROOM_GAP = 16,			/* between the rows that it is summed in */
 	ROOM = STRIP + FEW * ROOM_GAP,
+	COPIED = (VQ_GEMM_ROWS + 16) * (DEPTH / 2 + 16),	/* floats of a stretch of a */
+	SUM_COLS = 256,			/* columns summed apart when the result is bf16 */
 };
 
 /* c[m, n] = op(a)[m, k] . op(b)[k, n] */
@@ -30,6 +32,7 @@ struct product {
 	int64_t m, n, k, lda, ldb;
 	bool ta, tb;
 	const float *a, *b;
+	bool half_a, half_c;		/* a points at numbers of bf16; so does the epilogue's result, and c at nothing */
 	float *c;			/* rows n apart */
 	int64_t row;			/* of the whole result where c begins */
 	const struct vq_epilogue *end;	/* NULL: none */
@@ -62,6 +65,29 @@ struct task {
 	int64_t group;			/* first column of the group */
 };
 
+/* Where a begins x numbers on. */
+static const float *
+a_at(const struct product *p, int64_t x)
+{
+	return p->half_a ? (const float *)((const uint16_t *)p->a + x) : p->a + x;
+}
+
+/* A stretch of an a that is bf16 already, as words in lines ld apart. */
+static void
+half_rows(const struct vq_gemm_micro *u, const struct product *p, const struct task *t, int64_t k0, int64_t k1,
+    float *room, int64_t ld)
+{
+	const uint16_t *a = (const uint16_t *)p->a;
+	int64_t m = t->i1 - t->i0;
+
+	for (int64_t k = k0; p->ta && k < k1; k += u->per, room += ld) {
+		const uint16_t *from = a + k * p->lda + t->i0;
+		vq_gemm_zip_half(u, room, from, k + 1 < k1 ? from + p->lda : NULL, m);
+	}
+	for (int64_t i = 0; !p->ta && i < m; i++, room += ld)
+		vq_gemm_row_half(u, room, a + (t->i0 + i) * p->lda + k0, k1 - k0);
+}
+
 /* The row starts of a stretch of a whose numbers become words in `room`.  Returns the step. */
 static int64_t
 rounded_rows(const struct vq_gemm_micro *u, const struct product *p, const struct task *t, int64_t k0, int64_t k1,
@@ -70,12 +96,14 @@ rounded_rows(const struct vq_gemm_micro *u, const struct product *p, const struc
 	int64_t m = t->i1 - t->i0, len = vq_gemm_words(u, k1 - k0), width = p->ta ? m : len;
 	int64_t ld = width + 16 - width % 16;
 
-	for (int64_t x = 0; p->ta && x < len; x++) {
+	if (p->half_a)
+		half_rows(u, p, t, k0, k1, room, ld);
+	for (int64_t x = 0; !p->half_a && p->ta && x < len; x++) {
 		int64_t k = k0 + x * u->per;
 		const float *from = p->a + k * p->lda + t->i0;
 		vq_gemm_zip(u, room + x * ld, from, k + 1 < k1 ? from + p->lda : NULL, m);
 	}
-	for (int64_t i = 0; !p->ta && i < m; i++)
+	for (int64_t i = 0; !p->half_a && !p->ta && i < m; i++)
 		vq_gemm_row(u, room + i * ld, p->a + (t->i0 + i) * p->lda + k0, k1 - k0);
 	for (int64_t i = 0; i < m; i++)
 		a[i] = room + (p->ta ? i : i * ld);
@@ -106,19 +134,17 @@ rows_of(const struct product *p, const struct task *t, int64_t k0, int64_t k1, f
 	return p->ta ? ld : 1;
 }
 
+/* Columns [j0, j1) of a task into the rows of c, from their column `col` on. */
 static void
-run_task(const struct vq_gemm_micro *u, const struct product *p, const struct task *t,
-    const float *packed, float *room)
+multiply(const struct vq_gemm_micro *u, const struct product *p, const struct task *t,
+    const float *packed, float *room, float *const *c, int64_t col)
 {
 	const float *a[VQ_GEMM_TABLE];
-	float *c[VQ_GEMM_TABLE];
 	int64_t zero = 0, depth = vq_gemm_words(u, t->k1 - t->k0);
 	int64_t part = ceil_div(depth, ceil_div(depth, u->kc));
 	struct vq_gemm_block g = { .m = t->i1 - t->i0, .n = t->j1 - t->j0, .a = a, .c = c, .segs = 1,
-	    .off = &zero, .depth = depth, .col = t->group + t->j0, .add = t->k0 > 0 };
+	    .off = &zero, .depth = depth, .col = col, .add = t->k0 > 0 };
 
-	for (int64_t i = 0; i < g.m; i++)
-		c[i] = p->c + (t->i0 + i) * p->n;
 	for (int64_t k = 0; k < depth; k += part) {
 		int64_t k0 = t->k0 + k * u->per, k1 = k0 + part * u->per < t->k1 ? k0 + part * u->per : t->k1;
 		g.len = vq_gemm_words(u, k1 - k0);
@@ -127,8 +153,39 @@ run_task(const struct vq_gemm_micro *u, const struct product *p, const struct ta
 		vq_gemm_block(u, &g);
 		g.add = true;
 	}
+}
+
+/* In columns that stay in the second-level cache until they are rounded. */
+static void
+run_half_task(const struct vq_gemm_micro *u, const struct product *p, const struct task *t, const float *packed, float *room)
+{
+	struct task part = *t;
+	float *sums = room + COPIED, *c[VQ_GEMM_TABLE];
+
+	for (int64_t i = 0; i < t->i1 - t->i0; i++)
+		c[i] = sums + i * SUM_COLS;
+	for (part.j0 = t->j0; part.j0 < t->j1; part.j0 = part.j1) {
+		part.j1 = part.j0 + SUM_COLS < t->j1 ? part.j0 + SUM_COLS : t->j1;
+		multiply(u, p, &part, packed, room, c, 0);
+		vq_epilogue_narrow(p->end, sums, SUM_COLS, p->row + t->i0, t->i1 - t->i0, t->group + part.j0, part.j1 - part.j0);
+	}
+}
+
+static void
+run_task(const struct vq_gemm_micro *u, const struct product *p, const struct task *t, const float *packed, float *room)
+{
+	int64_t m = t->i1 - t->i0, col = t->group + t->j0;
+	float *c[VQ_GEMM_TABLE];
+
+	if (p->half_c) {
+		run_half_task(u, p, t, packed, room);
+		return;
+	}
+	for (int64_t i = 0; i < m; i++)
+		c[i] = p->c + (t->i0 + i) * p->n;
+	multiply(u, p, t, packed, room, c, col);
 	if (p->end && t->k1 == p->k)
-		vq_epilogue_apply(p->end, p->row + t->i0, g.m, g.col, g.n);
+		vq_epilogue_apply(p->end, p->row + t->i0, m, col, t->j1 - t->j0);
 }
 
 /* Rows and columns of a task so that every thread gets some. */
@@ -249,8 +306,9 @@ aligned(int64_t floats)
 }
 
 static struct plan
-plan_of(const struct vq_shape *a, const struct vq_shape *b, const struct vq_shape *y, bool ta, bool tb, bool bf16)
+plan_of(const struct vq_type *a_type, const struct vq_type *b_type, const struct vq_type *y_type, bool ta, bool tb, bool bf16)
 {
+	const struct vq_shape *a = &a_type->shape, *b = &b_type->shape, *y = &y_type->shape;
 	struct plan s = { .batch = vq_shape_span(y, 0, y->rank - 2) };
 
 	s.m = y->dim[y->rank - 2];
@@ -275,7 +333,7 @@ plan_of(const struct vq_shape *a, const struct vq_shape *b, const struct vq_shap
 	if (ta && s.batch == 1 && !s.few && ceil_div(s.m, 24) * ceil_div(s.n, 64) < 16)
 		s.splits = s.k / 512 < 1 ? 1 : s.k / 512 > 16 ? 16 : s.k / 512;
 	s.packed = aligned(s.depth * s.group);
-	s.copied = aligned((VQ_GEMM_ROWS + 16) * (int64_t)(DEPTH / 2 + 16));
+	s.copied = aligned(COPIED + (y_type->dtype == VQ_BF16 ? VQ_GEMM_ROWS * SUM_COLS : 0));
 	s.partial = s.splits > 1 ? aligned(s.m * s.n) : 0;
 	return s;
 }
@@ -292,6 +350,7 @@ static struct product
 product_at(const struct vq_call *c, const struct plan *s, bool ta, bool tb, int64_t i)
 {
 	const float *a = c->in[0].data, *b = c->in[1].data;
+	bool half_a = c->in[0].type->dtype == VQ_BF16, half_c = c->out[0].type->dtype == VQ_BF16;
 	int64_t ia = 0, ib = 0, sa = 1, sb = 1, rest = i;
 
 	for (int x = s->batch == 1 ? -1 : s->a.rank - 1; x >= 0; x--) {
@@ -304,8 +363,9 @@ product_at(const struct vq_call *c, const struct plan *s, bool ta, bool tb, int6
 	}
 	return (struct product){ .m = s->m, .n = s->n, .k = s->k, .ta = ta, .tb = tb,
 	    .lda = ta ? s->m : s->k, .ldb = tb ? s->k : s->n,
-	    .a = a + ia * s->m * s->k, .b = b + ib * s->k * s->n,
-	    .c = (float *)c->out[0].data + i * s->m * s->n, .row = i * s->m };
+	    .half_a = half_a, .half_c = half_c,
+	    .a = half_a ? (const float *)((const uint16_t *)c->in[0].data + ia * s->m * s->k) : a + ia * s->m * s->k,
+	    .b = b + ib * s->k * s->n, .c = half_c ? NULL : (float *)c->out[0].data + i * s->m * s->n, .row = i * s->m };
 }
 
 /* c[m, n] += a[m, len] . b[len, n], each sum in order of its terms. */
@@ -392,7 +452,7 @@ run_split(const struct vq_call *c, const struct vq_gemm_micro *u, const struct p
 		int64_t k = x * part < s->k ? x * part : s->k;
 
 		q.k = s->k - k < part ? s->k - k : part;
-		q.a += k * (q.ta ? q.lda : 1);
+		q.a = a_at(p, k * (q.ta ? q.lda : 1));
 		q.b += k * (q.tb ? 1 : q.ldb);
 		q.c = (float *)(partial + (size_t)x * s->partial);
 		if (q.k == 0)
@@ -409,7 +469,7 @@ void
 vq_matmul_run(const struct vq_call *c, bool ta, bool tb, bool bf16)
 {
 	const struct vq_shape *y = &c->out[0].type->shape;
-	struct plan s = plan_of(&c->in[0].type->shape, &c->in[1].type->shape, y, ta, tb, bf16);
+	struct plan s = plan_of(c->in[0].type, c->in[1].type, c->out[0].type, ta, tb, bf16);
 	const struct vq_gemm_micro *u = vq_gemm_of(c->k, bf16);
 	char *scratch = c->scratch;
 	struct vq_epilogue end;
@@ -448,11 +508,21 @@ vq_matmul_run(const struct vq_call *c, bool ta, bool tb, bool bf16)
 size_t
 vq_matmul_scratch(const struct vq_cost *c, bool ta, bool tb, bool bf16)
 {
-	struct plan s = plan_of(&c->in[0].shape, &c->in[1].shape, &c->out[0].shape, ta, tb, bf16);
+	struct plan s = plan_of(&c->in[0], &c->in[1], &c->out[0], ta, tb, bf16);
 
 	if (s.few)
 		return ((size_t)(ta ? s.m * s.k : 0) + (size_t)c->threads * ROOM) * sizeof(float);
 	size_t threads = (size_t)c->threads, packs = s.whole || s.splits > 1 ? threads : 1;
 
 	return packs * s.packed + threads * s.copied + (s.splits > 1 ? (size_t)s.splits * s.partial : 0);
+}
+
+enum vq_half
+vq_matmul_half(const struct vq_cost *c, int port, bool out, bool ta, bool tb, bool bf16)
+{
+	struct plan s = plan_of(&c->in[0], &c->in[1], &c->out[0], ta, tb, bf16);
+
+	if (!bf16 || s.k == 0)
+		return VQ_HALF_NOT;
+	return (out ? !ta && s.k <= DEPTH : port == 0) ? VQ_HALF_ROUNDED : VQ_HALF_NOT;
 }

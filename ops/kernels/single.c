@@ -23,13 +23,33 @@ vq_single_ref(const struct vq_call *c, vq_describe_fn *describe)
 	vq_ewise_reference(&p, c->in, c->out);
 }
 
+/* What vq_ewise_broadcast takes. */
+static bool
+may_walk(const struct vq_call *c, const struct vq_view *v)
+{
+	int64_t n = vq_shape_count(&c->out[0].type->shape);
+
+	return v->type->dtype == VQ_F32 || (v->type->dtype == VQ_BF16 && n > 1 && vq_shape_count(&v->type->shape) == n);
+}
+
+enum vq_half
+vq_single_half(const struct vq_cost *c, int port, bool out)
+{
+	int64_t n = vq_shape_count(&c->out[0].shape);
+	bool fast = n > 1 && c->out[0].dtype == VQ_F32 && (out || vq_shape_count(&c->in[port].shape) == n);
+
+	for (int i = 0; i < c->nin; i++)
+		fast &= c->in[i].dtype == VQ_F32;
+	return fast ? VQ_HALF_AS_IS : VQ_HALF_NOT;
+}
+
 void
 vq_single_run(const struct vq_call *c, vq_describe_fn *describe)
 {
-	bool fast = c->out[0].type->dtype == VQ_F32;
+	bool fast = may_walk(c, &c->out[0]);
 
 	for (int i = 0; i < c->nin; i++)
-		fast &= c->in[i].type->dtype == VQ_F32;
+		fast &= may_walk(c, &c->in[i]);
 	if (!fast) {
 		vq_single_ref(c, describe);
 		return;

@@ -16,6 +16,8 @@ void vq_single_run(const struct vq_call *c, vq_describe_fn *describe);
 void vq_single_ref(const struct vq_call *c, vq_describe_fn *describe);
 
 /* infer of ops for floating numbers alone, inputs broadcasting. */
+/* op.h, `half`: where the shape is the result's. */
+enum vq_half vq_single_half(const struct vq_cost *c, int port, bool out);
 int vq_single_infer(struct vq_infer *q);
 
 #endif
