@@ -183,6 +183,8 @@ take_over(struct vq_vars *v, const struct vq_tensor *t)
 	if (!x)
 		x = vq_vars_add(v, name, kind, &t->type);
 	x->loaded = true;
+	if (x->data == NULL)
+		x->data = vq_alloc_aligned(vq_type_bytes(&t->type));
 	if (vq_type_bytes(&t->type))
 		memcpy(x->data, t->data, vq_type_bytes(&t->type));
 }

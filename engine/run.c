@@ -123,6 +123,9 @@ run_stage(struct vq_running *s, struct vq_stage_run *r, int i)
 
 	r->resumed = s->resumed && i == s->first ? &s->meta : NULL;
 	r->data = r->val = NULL;
+	vq_vars_settle(&s->vars);
+	if (vq_stage_bind(s, i, true, &s->vars) < 0)
+		return (int)vq_diags_status(s->d);
 	if (i == s->reading) {
 		r->data = s->data;
 		r->val = s->val;

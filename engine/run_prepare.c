@@ -59,49 +59,23 @@ read_stages(const struct vq_model *m, struct vq_planned *stage, struct vq_diags 
 	return error ? -1 : 0;
 }
 
+/*
+ * Every graph of every stage is judged before the first runs, beside what is there already; *bytes: what all
+ * their variables take.
+ */
 static int
-bind_sample(const struct vq_model *m, int i, struct vq_vars *vars, uint64_t seed, struct vq_diags *d)
+judge_stages(struct vq_running *s, int64_t *bytes)
 {
-	struct vq_sample s;
-	int error = vq_sample_read(m, i, &s, d) < 0 || vq_sample_bind(m, &s, vars, seed, d) < 0;
-
-	vq_sample_free(&s);
-	return error ? -1 : 0;
-}
-
-static int
-bind_graph(struct vq_graph *g, struct vq_vars *vars, uint64_t seed, struct vq_diags *d)
-{
-	int error = g == NULL || vq_vars_bind(vars, g, seed, d) < 0;
-
-	vq_graph_free(g);
-	return error ? -1 : 0;
-}
-
-static int
-bind_stage(const struct vq_model *m, const struct vq_planned *stage, int i, struct vq_vars *vars, uint64_t seed,
-    struct vq_diags *d)
-{
-	const struct vq_train *t = &stage[i].train;
-	bool trains = stage[i].kind == VQ_STAGE_TRAIN;
-
-	if (stage[i].kind == VQ_STAGE_SAMPLE)
-		return bind_sample(m, i, vars, seed, d);
-	if (trains && bind_graph(vq_train_graph(m, t, t->data.batch, vq_active_all(t), true, d), vars, seed, d) < 0)
-		return -1;
-	return !trains || vq_train_val(t) ? bind_graph(vq_eval_graph(m, t, t->data.batch, d), vars, seed, d) : 0;
-}
-
-/* Makes the variables of every stage, so that the size is known before the first step and
- * each stage's graph has been judged. */
-static int
-bind_stages(const struct vq_model *m, const struct vq_planned *stage, struct vq_vars *vars, uint64_t seed,
-    struct vq_diags *d)
-{
+	struct vq_vars all = { .types_only = true };
 	int error = 0;
 
-	for (int i = 0; i < vq_model_stages(m) && error == 0; i++)
-		error = bind_stage(m, stage, i, vars, seed, d);
+	for (int i = 0; i < s->vars.count; i++)
+		vq_vars_borrow(&all, s->vars.var[i].name, &s->vars.var[i]);
+	vq_vars_settle(&all);
+	for (int i = 0; i < vq_model_stages(s->model) && error == 0; i++)
+		error = vq_stage_bind(s, i, true, &all);
+	*bytes = vq_vars_bytes(&all);
+	vq_vars_free(&all);
 	return error;
 }
 
@@ -119,11 +93,10 @@ stage_trains(const struct vq_planned *p, const char *param)
 static const char *
 untrained(struct vq_running *s, int i, int k)
 {
-	struct vq_vars reads = { 0 }, there = { 0 };
+	struct vq_vars reads = { .types_only = true }, there = { .types_only = true };
 	const char *name = NULL;
 
-	if (bind_stage(s->model, s->stage, i, &reads, s->seed, s->d) == 0 &&
-	    bind_stage(s->model, s->stage, k, &there, s->seed, s->d) == 0)
+	if (vq_stage_bind(s, i, false, &reads) == 0 && vq_stage_bind(s, k, false, &there) == 0)
 		for (int n = 0; n < reads.count && name == NULL; n++) {
 			const char *w = reads.var[n].name;
 			const struct vq_var *v = vq_vars_find(&s->vars, w);
@@ -176,16 +149,6 @@ check_data(const struct vq_model *m, const struct vq_planned *stage, struct vq_d
 }
 
 /* --- the run's folder ---------------------------------------------------- */
-
-static int64_t
-bytes_of_vars(const struct vq_vars *v)
-{
-	int64_t sum = 0;
-
-	for (int i = 0; i < v->count; i++)
-		sum += (int64_t)vq_type_bytes(&v->var[i].type);
-	return sum;
-}
 
 static struct vq_run *
 create_run(const struct vq_run_options *o, const struct vq_model *m, int64_t bytes, uint64_t seed,
@@ -386,14 +349,15 @@ start_from(struct vq_running *s, struct vq_vars *needed)
 	if (vq_checkpoint_load(path, needed, VQ_LOAD_PARAMS, NULL, s->d) < 0)
 		return -1;
 	for (int i = 0; i < n; i++) {
-		const struct vq_var *x = &needed->var[i];
-		struct vq_var *v = vq_vars_find(&s->vars, x->name);
+		struct vq_var *x = &needed->var[i], *v = vq_vars_find(&s->vars, x->name);
 		s->weights += vq_is_weight(x->name);
 		if (!x->loaded)
 			continue;
 		if (v == NULL)
 			v = vq_vars_add(&s->vars, x->name, x->kind, &x->type);
-		memcpy(v->data, x->data, vq_type_bytes(&x->type));
+		free(v->data);
+		v->data = x->data;
+		x->data = NULL;
 		v->loaded = true;
 		s->taken++;
 	}
@@ -410,14 +374,15 @@ start_from(struct vq_running *s, struct vq_vars *needed)
 static int
 load_weights(struct vq_running *s, bool *stop)
 {
-	struct vq_vars needed = { 0 };
+	struct vq_vars needed = { .types_only = true };
 	int code = 0;
 
 	if (vq_model_bases(s->model) == 0 && s->o->nbase == 0 && s->o->init_from == NULL)
 		return 0;
 	/* Graphs are judged before hours go into what they build on. */
-	if (bind_stages(s->model, s->stage, &needed, s->seed, s->d) < 0)
-		code = (int)vq_diags_status(s->d);
+	for (int i = 0; i < vq_model_stages(s->model) && code == 0; i++)
+		if (vq_stage_bind(s, i, true, &needed) < 0)
+			code = (int)vq_diags_status(s->d);
 	if (code == 0)
 		code = vq_run_bases(s->o, s->model, &needed, &s->vars, s->started, stop, s->d);
 	if (code == 0 && !*stop && s->o->init_from && start_from(s, &needed) < 0)
@@ -441,6 +406,7 @@ int
 vq_run_prepare(struct vq_running *s, bool *stop)
 {
 	const struct vq_run_options *o = s->o;
+	int64_t bytes;
 	int code;
 
 	if (o->resume) {
@@ -469,10 +435,10 @@ vq_run_prepare(struct vq_running *s, bool *stop)
 	if (!s->resumed && check_trained(s) < 0)
 		return (int)vq_diags_status(s->d);
 	start_reading(s);
-	if (bind_stages(s->model, s->stage, &s->vars, s->seed, s->d) < 0)
+	if (judge_stages(s, &bytes) < 0)
 		return (int)vq_diags_status(s->d);
 	if (!o->resume)
-		s->run = create_run(o, s->model, bytes_of_vars(&s->vars), s->seed, s->d);
+		s->run = create_run(o, s->model, bytes, s->seed, s->d);
 	if (s->run == NULL || (o->resume && vq_run_state(s->run, "running", s->d) < 0) || tell_precision(s) < 0)
 		return (int)vq_diags_status(s->d);
 	return 0;

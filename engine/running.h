@@ -37,8 +37,14 @@ struct vq_running {
 bool vq_run_wants(const struct vq_running *s, int i);
 
 /*
+ * Makes the variables of stage i in vars: of every graph that it runs, with all its updates on.  What is there
+ * already must fit.  shown: those of stages whose samples it shows, too.  -1 after errors.
+ */
+int vq_stage_bind(const struct vq_running *s, int i, bool shown, struct vq_vars *vars);
+
+/*
  * Everything before the first stage: reads the model or what a run is resumed from, judges all its stages and
- * their data, finds or makes the runs it builds on, makes the variables and the run's folder.  Returns an exit
+ * their data, finds or makes the runs it builds on, makes the run's folder.  Returns an exit
  * code; *stop: no time is left for this run.
  */
 int vq_run_prepare(struct vq_running *s, bool *stop);

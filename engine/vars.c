@@ -39,13 +39,31 @@ struct vq_var *
 vq_vars_add(struct vq_vars *v, const char *name, enum vq_value_kind kind, const struct vq_type *t)
 {
 	vq_assert(vq_type_valid(t));
-	return add(v, name, &(struct vq_var){ .kind = kind, .type = *t, .data = vq_alloc_aligned(vq_type_bytes(t)) });
+	return add(v, name, &(struct vq_var){ .kind = kind, .type = *t,
+	    .data = v->types_only ? NULL : vq_alloc_aligned(vq_type_bytes(t)) });
 }
 
 void
 vq_vars_borrow(struct vq_vars *v, const char *name, const struct vq_var *of)
 {
 	add(v, name, &(struct vq_var){ .kind = of->kind, .type = of->type, .data = of->data, .borrowed = true });
+}
+
+void
+vq_vars_settle(struct vq_vars *v)
+{
+	for (int i = 0; i < v->count; i++)
+		v->var[i].loaded = true;
+}
+
+int64_t
+vq_vars_bytes(const struct vq_vars *v)
+{
+	int64_t sum = 0;
+
+	for (int i = 0; i < v->count; i++)
+		sum += (int64_t)vq_type_bytes(&v->var[i].type);
+	return sum;
 }
 
 void
@@ -208,6 +226,8 @@ bind_new(struct vq_vars *v, const struct vq_graph *g, const struct vq_value *lea
 	if (x->init.kind == VQ_INIT_COPY)
 		x->init.of = vq_arena_strdup(&v->arena, x->init.of);
 	to = (struct vq_view){ x->data, &x->type };
+	if (v->types_only)
+		return 0;
 	if (s.loaded)
 		copy_values(&to, vq_vars_find(v, s.name));	/* adding may have moved it */
 	else

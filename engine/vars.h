@@ -11,7 +11,7 @@ struct vq_var {
 	enum vq_value_kind kind;	/* VQ_PARAM or VQ_STATE */
 	struct vq_type type;
 	struct vq_init init;
-	void *data;			/* 64-byte aligned */
+	void *data;			/* 64-byte aligned; NULL of types_only, unless loaded */
 	bool loaded;			/* its value came from a file */
 	bool borrowed;			/* data is another's: vq_vars_free leaves it */
 };
@@ -21,6 +21,7 @@ struct vq_vars {
 	struct vq_var *var;		/* in order of creation */
 	int count, cap;
 	struct vq_names names;
+	bool types_only;		/* what is added or bound gets no memory and no value: judges what would be */
 };
 
 struct vq_var *vq_vars_find(const struct vq_vars *v, const char *name);
@@ -36,6 +37,9 @@ void vq_vars_borrow(struct vq_vars *v, const char *name, const struct vq_var *of
  * (VQ_CHECKPOINT: it came from one).
  */
 int vq_vars_bind(struct vq_vars *v, const struct vq_graph *g, uint64_t seed, struct vq_diags *d);
+/* From here on the values of now are what a COPY takes: as in a run that is resumed here. */
+void vq_vars_settle(struct vq_vars *v);
+int64_t vq_vars_bytes(const struct vq_vars *v);
 void vq_vars_free(struct vq_vars *v);
 
 #endif

@@ -146,8 +146,8 @@ END_TEST
 START_TEST(a_copy_has_the_first_value)
 {
 	struct vq_diags d = { 0 };
-	struct vq_graph *g = vq_graph_new("a", &d), *late = vq_graph_new("late", &d);
-	struct vq_vars v = { 0 }, fresh = { 0 };
+	struct vq_graph *g = vq_graph_new("a", &d), *late = vq_graph_new("late", &d), *next = vq_graph_new("next", &d);
+	struct vq_vars v = { 0 }, fresh = { 0 }, types = { .types_only = true };
 
 	leaf(g, VQ_STATE, "sum", "f32[4, 8]", copy_of("book"));	/* before the one it copies */
 	leaf(g, VQ_PARAM, "book", "f32[4, 8]", uniform(0, 1));
@@ -160,12 +160,20 @@ START_TEST(a_copy_has_the_first_value)
 	ck_assert_int_eq(vq_vars_bind(&v, late, 9, &d), 0);
 	ck_assert(same_values(&v, "average", &fresh, "book"));
 	ck_assert(element(&v, "book", 3) == 0);		/* binding again changes nothing */
+	vq_vars_settle(&v);				/* but the next stage begins with what there is */
+	leaf(next, VQ_STATE, "follows", "f32[4, 8]", copy_of("book"));
+	ck_assert_int_eq(vq_vars_bind(&v, next, 9, &d), 0);
+	ck_assert(same_values(&v, "follows", &v, "book"));
+	ck_assert_int_eq(vq_vars_bind(&types, g, 9, &d), 0);
+	ck_assert(vq_vars_bytes(&types) == 256 && vq_vars_find(&types, "sum")->data == NULL);
 	ck_assert_int_eq(vq_vars_bind(&v, g, 9, &d), 0);
 	ck_assert(element(&v, "book", 3) == 0);
 	vq_vars_free(&v);
 	vq_vars_free(&fresh);
 	vq_graph_free(g);
 	vq_graph_free(late);
+	vq_graph_free(next);
+	vq_vars_free(&types);
 }
 END_TEST
 

@@ -24,7 +24,8 @@ struct result {
 	int64_t batch;
 	int values, nodes;
 	int64_t params, state, arena;
-	int64_t memory;			/* bytes: the arena, parameters and state */
+	int64_t memory;			/* bytes: the arena, parameters and state; of a step those that stages before leave, too */
+	int64_t before;			/* bytes of the latter */
 	double flops, expand_s;
 	double gradient_s;		/* gradients and updates; 0 where there are none */
 	struct vq_text passes;		/* "simplify   0.123 ms   45 nodes" lines */
@@ -37,6 +38,7 @@ struct check {
 	struct result *result;
 	int results, cap;
 	double load_s;
+	struct vq_vars vars;		/* types only: of the stages up to this one, as a run has them */
 };
 
 static int64_t
@@ -117,10 +119,23 @@ check_samples(struct check *k, int i)
 
 	if (vq_sample_read(k->m, i, &s, &k->c->d) == 0) {
 		struct vq_graph *g = vq_sample_step(k->m, &s, s.batch, &k->c->d);
+		if (g && vq_sample_bind(k->m, &s, &k->vars, 1, &k->c->d) < 0) {
+			vq_graph_free(g);
+			g = NULL;
+		}
 		if (g)
 			add_result(k, g, s.name, s.method == VQ_METHOD_MASKED ? "drawing" : "position", s.batch, vq_now() - start, 0);
 	}
 	vq_sample_free(&s);
+}
+
+/* Takes g, which may be NULL. */
+static void
+bind_graph(struct check *k, struct vq_graph *g)
+{
+	if (g)
+		vq_vars_bind(&k->vars, g, 1, &k->c->d);
+	vq_graph_free(g);
 }
 
 /* A stage that only runs a graph over data. */
@@ -132,7 +147,7 @@ check_pass(struct check *k, int i, int kind)
 
 	if (kind == VQ_STAGE_LOAD) {
 		if (vq_load_read(k->m, i, &l, &k->c->d) == 0)
-			vq_graph_free(vq_eval_graph(k->m, &l.t, 1, &k->c->d));
+			bind_graph(k, vq_eval_graph(k->m, &l.t, 1, &k->c->d));
 		return;
 	}
 	int error = kind == VQ_STAGE_ENCODE ? vq_encode_read(k->m, i, &e, &k->c->d) :
@@ -140,23 +155,34 @@ check_pass(struct check *k, int i, int kind)
 
 	if (error == 0) {
 		check_source(k, &e.t.validate);
-		vq_graph_free(vq_eval_graph(k->m, &e.t, k->o->batch ? k->o->batch : e.t.validate.batch, &k->c->d));
+		bind_graph(k, vq_eval_graph(k->m, &e.t, k->o->batch ? k->o->batch : e.t.validate.batch, &k->c->d));
 	}
 	vq_train_free(&e.t);
 }
 
-/* The training step: forward, backward and updates. */
-static bool
+/* The training step: forward, backward and updates; then what is shown and watched, judged with the graph it
+ * belongs to. */
+static void
 check_step(struct check *k, const struct vq_train *t, int64_t batch)
 {
 	double start = vq_now();
 	struct vq_graph *g = vq_train_forward(k->m, t, batch, vq_active_all(t), &k->c->d);
 	double expanded = vq_now();
 
+	int64_t before = vq_vars_bytes(&k->vars);
+	int results = k->results;
+
 	g = vq_train_updates(g, t, vq_active_all(t), true);
-	if (g)
-		add_result(k, g, t->name, "step", batch, expanded - start, vq_now() - expanded);
-	return g != NULL;
+	if (g == NULL)
+		return;
+	vq_vars_bind(&k->vars, g, 1, &k->c->d);
+	add_result(k, g, t->name, "step", batch, expanded - start, vq_now() - expanded);
+	if (vq_train_val(t))
+		bind_graph(k, vq_eval_graph(k->m, t, batch, &k->c->d));
+	for (int i = results; i < k->results; i++) {
+		k->result[i].memory = k->result[i].arena + vq_vars_bytes(&k->vars);
+		k->result[i].before = before;
+	}
 }
 
 static void
@@ -177,10 +203,7 @@ check_stage(struct check *k, int i)
 		check_source(k, &t.data);
 		if (t.validate.source)
 			check_source(k, &t.validate);
-
-		/* What is shown and watched is judged with the graph it belongs to. */
-		if (check_step(k, &t, batch) && vq_train_val(&t))
-			vq_graph_free(vq_eval_graph(k->m, &t, batch, &k->c->d));
+		check_step(k, &t, batch);
 	}
 	vq_train_free(&t);
 }
@@ -192,7 +215,7 @@ static void
 print_memory(const struct check *k, struct vq_text *out)
 {
 	struct vq_memory m;
-	char buf[VQ_NUM_STR], rest[VQ_NUM_STR];
+	char buf[VQ_NUM_STR], rest[VQ_NUM_STR], before[VQ_NUM_STR];
 
 	vq_memory_find("", &m);
 	for (int i = 0; i < k->results; i++) {
@@ -200,8 +223,9 @@ print_memory(const struct check *k, struct vq_text *out)
 
 		if (strcmp(r->mode, "step") != 0)
 			continue;
-		vq_text_add(out, "memory of stage %s, batch %lld: %s (arena, parameters, optimizer), besides its data\n", r->name,
-		    (long long)r->batch, vq_bytes_str((double)r->memory, buf));
+		vq_text_add(out, "memory of stage %s, batch %lld: %s (arena, parameters, optimizer%s%s), besides its data\n", r->name,
+		    (long long)r->batch, vq_bytes_str((double)r->memory, buf), r->before ? "; of stages before " : "",
+		    r->before ? vq_bytes_str((double)r->before, before) : "");
 		if (r->memory > m.left)
 			vq_text_add(out, "  more than the %s that %s\n", vq_bytes_str((double)(r->memory > m.limit ? m.limit : m.left), buf),
 			    r->memory > m.limit ? "a process may have here: it cannot be trained so" : "are free");
@@ -345,7 +369,7 @@ print_json(const struct check *k)
 static int
 run(struct vq_cli *c, void *options)
 {
-	struct check k = { .c = c, .o = options };
+	struct check k = { .c = c, .o = options, .vars.types_only = true };
 	double start = vq_now();
 
 	k.m = vq_tool_model(c);
@@ -365,6 +389,7 @@ run(struct vq_cli *c, void *options)
 	for (int i = 0; i < k.results; i++)
 		vq_text_free(&k.result[i].passes);
 	free(k.result);
+	vq_vars_free(&k.vars);
 	return (int)vq_diags_status(&c->d);
 }
 

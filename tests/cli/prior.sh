@@ -242,6 +242,16 @@ err "done: runs/steps"
 [ "$(hash_of runs/steps)" = "$(hash_of runs/whole)" ] || fail "stopped in its first stage, it has other bits"
 run 0 run two.yaml --name first --stage vqvae --progress none
 err "done: runs/first, of its stages only vqvae"
+# What only a later stage has takes no room before: the checkpoint is that of the tokenizer's file, and so is its memory.
+expect "a checkpoint of what was reached" [ "$(hash_of runs/first)" = "$(hash_of runs/tok)" ]
+memory_of() {	# FILE STAGE
+	"$vqgraph" check "$1" --json | awk -v RS='{' -v stage="\"name\": \"$2\", \"mode\": \"step\"" 'index($0, stage)' |
+		sed 's/.*"memory_bytes": *\([0-9]*\).*/\1/'
+}
+expect "the first stage's memory is its own" [ "$(memory_of two.yaml vqvae)" -eq "$(memory_of tok.yaml vqvae)" ]
+run 0 check two.yaml
+out "memory of stage prior, batch 32: "
+out "optimizer; of stages before "
 # What a run builds on is made whole, too.
 run 0 run prior.yaml tok.codes=12 --name limited --progress none --max-steps 10
 err "tok is not finished, so nothing is built on it yet; the same command without --max-steps goes on"
