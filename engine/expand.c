@@ -424,7 +424,7 @@ expand_graph(struct expand *x, const struct body *b, const struct vq_size *size,
 	ok = set_sizes(x, &f, size, nsize);
 	for (int i = 0; ok && i < b->ports; i++)
 		ok = make_input(x, &f, i);
-	if (!ok) {
+	if (!ok || !vq_expand_require(x, &f)) {
 		x->failed = true;
 		return;
 	}

@@ -447,7 +447,7 @@ enter(struct expand *x, struct frame *f, const struct setting *given, int count,
 	ok = ok && set_args(x, f, given, count, giver);
 	for (int i = 0; ok && i < f->body->ports; i++)
 		ok = check_port(x, f, i);
-	return ok && make_vars(x, f);
+	return ok && vq_expand_require(x, f) && make_vars(x, f);
 }
 
 void

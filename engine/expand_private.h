@@ -60,6 +60,9 @@ bool vq_expand_params(struct expand *x, struct frame *f, const struct step *s, v
 vq_id vq_expand_current(const struct expand *x, vq_id leaf);
 void vq_expand_name(struct expand *x, const struct frame *f, const char *name, vq_id value);
 
+/* What the frame's body requires of its numbers and sizes; false after errors. */
+bool vq_expand_require(struct expand *x, struct frame *f);
+
 /* --- expand_block.c ------------------------------------------------------- */
 
 /*

@@ -108,6 +108,9 @@ leaf_ref(struct expand *x, const struct frame *f, const struct ref *r)
 		leaf = vq_expand_module_var(x, m, rest);
 	if (leaf != VQ_NONE)
 		return vq_expand_current(x, leaf);
+	/* Where the module's call failed, that is what was wrong. */
+	if (x->failed && vq_names_get(&x->calls, m->path) >= 0)
+		return VQ_NONE;
 	if (x->d->count == before)
 		vq_help(vq_error(x->d, VQ_CONFIG, &r->tree->at, "there is no tensor '%s' here", text),
 		    "a parameter whose shape depends on the module's input can be named after its first call");
@@ -257,6 +260,42 @@ vq_expand_params(struct expand *x, struct frame *f, const struct step *s, void *
 		if (why[0])
 			vq_error(x->d, VQ_CONFIG, &t->at, "%s: %s %s", s->callee, p->name, why);
 	}
+	if (!ok)
+		vq_expand_notes(x, before, NULL);
+	return ok;
+}
+
+/* --- what a body requires ------------------------------------------------- */
+
+/* Reported where a block is called, for there its sizes come from. */
+static bool
+hold(struct expand *x, struct frame *f, const struct vq_pair *p)
+{
+	struct vq_text message = { 0 };
+	bool holds;
+
+	if (vq_scope_bool(&f->scope, p->key, "a condition", &holds) < 0)
+		return false;
+	if (!holds && vq_scope_message(&f->scope, p->value, &message) == 0) {
+		bool graph = f->body->graph;
+		const struct vq_range *at = graph ? &p->key->at : &x->g->origin[x->g->now].at;
+		struct vq_diag *e = vq_error(x->d, VQ_CONFIG, at, "%s: %s", f->body->name, message.s);
+		if (!graph)
+			vq_note(e, &p->key->at, "required by %s", f->body->name);
+	}
+	vq_text_free(&message);
+	return holds;
+}
+
+bool
+vq_expand_require(struct expand *x, struct frame *f)
+{
+	int before = x->d->count;
+	bool ok = true;
+
+	/* The first that does not hold: what comes after it may take it for granted. */
+	for (int i = 0; ok && i < f->body->require->count; i++)
+		ok = hold(x, f, &f->body->require->item[i]);
 	if (!ok)
 		vq_expand_notes(x, before, NULL);
 	return ok;

@@ -23,6 +23,8 @@ struct expr {
 	bool failed;
 	int mute;			/* in a part that and/or decided not to look at */
 	int depth;
+	char **quoted;			/* words written here */
+	int words, word_cap;
 };
 
 static struct vq_number either(struct expr *x);
@@ -105,6 +107,8 @@ token_length(const char *s)
 		return number_length(s);
 	if (name_start(*s))
 		return name_length(s);
+	if (*s == '\'' && strchr(s + 1, '\''))
+		return (size_t)(strchr(s + 1, '\'') - s) + 1;
 	for (size_t i = 0; i < VQ_COUNT(two); i++)
 		if (strncmp(s, two[i], 2) == 0)
 			return 2;
@@ -456,6 +460,18 @@ named(struct expr *x)
 	return y;
 }
 
+/* 'silu': what a word is compared with. */
+static struct vq_number
+quoted(struct expr *x)
+{
+	struct vq_number y = { .kind = VQ_NUM_WORD };
+
+	vq_grow(x->quoted, x->words, x->word_cap);
+	y.text = x->quoted[x->words++] = vq_strndup(x->text + x->at + 1, x->len - 2);
+	look_at(x, x->at + x->len);
+	return y;
+}
+
 static struct vq_number
 primary(struct expr *x)
 {
@@ -478,6 +494,8 @@ primary(struct expr *x)
 		look_at(x, from + x->len);
 		return ok ? y : fail(x, from, x->at, "this number is too large", "", "", "");
 	}
+	if (c == '\'' && x->len > 1)
+		return quoted(x);
 	if (c == '$')
 		return fail(x, from, from + 1, "inside $(...) a name stands without its own $", "", "", "");
 	return fail(x, from, from + x->len, "a number or a name is missing here", "", "", "");
@@ -548,6 +566,30 @@ sum(struct expr *x)
 	return a;
 }
 
+/* The last part of a word: a block's name means the same under an alias. */
+static const char *
+last_part(const char *word)
+{
+	const char *dot = strrchr(word, '.');
+
+	return dot ? dot + 1 : word;
+}
+
+/* Whether words are the same is all that can be asked of them; NONE is not known yet. */
+static struct vq_number
+same_word(const struct vq_number *a, const struct vq_number *b, bool same)
+{
+	if (a->kind == VQ_NUM_NONE || b->kind == VQ_NUM_NONE)
+		return (struct vq_number){ 0 };
+	return of_bool((strcmp(last_part(a->text), last_part(b->text)) == 0) == same);
+}
+
+static bool
+can_be_word(const struct vq_number *n)
+{
+	return n->kind == VQ_NUM_WORD || n->kind == VQ_NUM_NONE;
+}
+
 static struct vq_number
 comparison(struct expr *x)
 {
@@ -562,6 +604,8 @@ comparison(struct expr *x)
 		return a;
 	accept(x, ops[op]);
 	b = sum(x);
+	if ((ops[op][0] == '=' || ops[op][0] == '!') && can_be_word(&a) && can_be_word(&b))
+		return same_word(&a, &b, ops[op][0] == '=');
 	if (!operand(x, &a, from) || !operand(x, &b, from))
 		return (struct vq_number){ 0 };
 	int c = order(&a, &b);
@@ -634,6 +678,12 @@ vq_expr_eval(const char *text, const struct vq_range *at, int from, vq_expr_look
 	if (!x.failed && x.len > 0)
 		fail(&x, x.at, x.at + x.len, is(&x, ",") ? "no function takes a second argument" :
 		    "this is not expected here", "", "", "");
+	for (int i = 0; i < x.words; i++) {
+		if (out->kind == VQ_NUM_WORD && out->text == x.quoted[i])
+			fail(&x, 0, strlen(text), "a word in quotes can only be compared, by == or !=", "", "", "");
+		free(x.quoted[i]);
+	}
+	free(x.quoted);
 	if (x.failed)
 		*out = (struct vq_number){ 0 };
 	return x.failed ? -1 : 0;

@@ -6,7 +6,8 @@
  *
  * Integers are 64 bits and never wrap: a result that does not fit is an error.
  * `/` of two integers is an integer when it is exact and a real otherwise; `//`
- * and `%` round towards minus infinity.  Comparisons give true or false.
+ * and `%` round towards minus infinity.  Comparisons give true or false.  Words are
+ * the same or not: act == 'silu', where of a block's name the last part counts.
  */
 #ifndef VQ_ENGINE_EXPR_H
 #define VQ_ENGINE_EXPR_H

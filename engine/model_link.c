@@ -57,6 +57,12 @@ check_declared_numbers(struct linking *l)
 			check_numbers(l, b->var[i].init->item[0].key);
 		check_numbers(l, b->var[i].cond);
 	}
+	for (int i = 0; b->require && i < b->require->count; i++) {
+		struct vq_text ignored = { 0 };
+		check_numbers(l, b->require->item[i].key);
+		vq_scope_message(&l->scope, b->require->item[i].value, &ignored);
+		vq_text_free(&ignored);
+	}
 }
 
 /* --- tensors -------------------------------------------------------------- */

@@ -419,6 +419,33 @@ put_vars(struct printer *p, const struct body *b, enum vq_value_kind kind)
 	}
 }
 
+/* The names in a message are those of numbers, as everywhere. */
+static void
+put_require(struct printer *p, const struct vq_tree *map)
+{
+	vq_text_add(p->out, map->count ? "    require:\n" : "");
+	for (int i = 0; i < map->count; i++) {
+		struct vq_text message = { 0 };
+		struct printer inside = { .out = &message, .file = p->file, .body = p->body };
+		const char *s = map->item[i].value->text;
+		bool expr;
+		for (size_t n; (n = vq_message_piece(s, &expr)) > 0; s += n) {
+			struct vq_tree piece = { .kind = VQ_TREE_SCALAR, .text = vq_strndup(s, n) };
+			if (expr)
+				put_scalar(&inside, &piece);
+			else
+				vq_text_add(&message, "%s", piece.text);
+			free((char *)piece.text);
+		}
+		vq_text_add(p->out, "      ");
+		put_scalar(p, map->item[i].key);
+		vq_text_add(p->out, ": ");
+		put_quoted(p->out, message.s);
+		vq_text_add(p->out, "\n");
+		vq_text_free(&message);
+	}
+}
+
 static void
 put_body(struct vq_text *out, const struct body *b)
 {
@@ -437,6 +464,7 @@ put_body(struct vq_text *out, const struct body *b)
 		put_pattern(&p, &b->port[i].pattern);
 		vq_text_add(out, "\n");
 	}
+	put_require(&p, b->require);
 	put_vars(&p, b, VQ_PARAM);
 	put_vars(&p, b, VQ_STATE);
 	vq_text_add(out, "    steps:\n");

@@ -151,6 +151,7 @@ struct body {
 	int sizes;
 	struct var *var;
 	int vars;
+	const struct vq_tree *require;		/* condition: message; a map, empty for none */
 	struct step *step;
 	int steps;
 	struct out *out;			/* none: the last value, as y */
@@ -244,6 +245,14 @@ int vq_let_eval(struct scope *s, const struct let *l, struct vq_number *out);
 bool vq_is_expr(const struct vq_tree *t);
 /* $name alone: the name, else NULL. */
 const char *vq_dollar_name(const struct vq_tree *t);
+/*
+ * A message is text with $name and $(...) in it.  The length of its first piece: of
+ * such an expression (*expr), or of the text before the next one; 0 at the end.
+ */
+size_t vq_message_piece(const char *s, bool *expr);
+/* The message with its values in place; with scope->check names are only looked for.  -1
+ * after errors. */
+int vq_scope_message(struct scope *s, const struct vq_tree *t, struct vq_text *out);
 
 /* --- model_load.c: what a name means in a file ---------------------------- */
 

@@ -406,6 +406,28 @@ read_outs(struct reading *r, struct body *b)
 	}
 }
 
+/* --- require -------------------------------------------------------------- */
+
+/* {$(condition): what is said where it does not hold}. */
+static const struct vq_tree *
+read_require(struct reading *r, const struct vq_tree *of)
+{
+	const struct vq_tree *map = sub_map(r, of, "require", "require");
+
+	for (int i = 0; i < map->count; i++) {
+		const struct vq_pair *p = &map->item[i];
+		if (!vq_is_expr(p->key))
+			vq_help(vq_error(r->d, VQ_CONFIG, &p->key->at, "a condition is wanted here"),
+			    "as in $(h %% 2 == 0): the height must be even, is $h");
+		else if (p->value->kind != VQ_TREE_SCALAR || is_empty(p->value))
+			vq_error(r->d, VQ_CONFIG, &p->value->at, "what is wrong where this does not hold, in words, is missing");
+		else
+			continue;
+		return &empty_map;
+	}
+	return map;
+}
+
 /* --- bodies --------------------------------------------------------------- */
 
 /* Names of tensors in one body must differ. */
@@ -442,12 +464,13 @@ count_sizes(const struct vq_tree *in)
 static void
 read_body(struct reading *r, struct body *b, const struct vq_pair *p, bool graph)
 {
-	static const char *const block_keys[] = { "doc", "also", "args", "in", "params", "state", "steps", "out", NULL };
-	static const char *const graph_keys[] = { "doc", "in", "steps", "out", NULL };
+	static const char *const block_keys[] = { "doc", "also", "args", "in", "require", "params", "state", "steps", "out", NULL };
+	static const char *const graph_keys[] = { "doc", "in", "require", "steps", "out", NULL };
 	const char *what = graph ? "a graph" : "a block";
 	const struct vq_tree *args, *in, *params, *state;
 
-	*b = (struct body){ .name = p->key->text, .file = r->f, .at = p->key->at, .graph = graph, .tree = &empty_map };
+	*b = (struct body){ .name = p->key->text, .file = r->f, .at = p->key->at, .graph = graph, .tree = &empty_map,
+		.require = &empty_map };
 	if (!want_name(p->key, what, r->d) || !vq_want_map(p->value, what, r->d))
 		return;
 	b->tree = p->value;
@@ -461,6 +484,7 @@ read_body(struct reading *r, struct body *b, const struct vq_pair *p, bool graph
 			b->also = NULL;
 	args = graph ? &empty_map : sub_map(r, b->tree, "args", "args");
 	in = sub_map(r, b->tree, "in", "in");
+	b->require = read_require(r, b->tree);
 	params = graph ? &empty_map : sub_map(r, b->tree, "params", "params");
 	state = graph ? &empty_map : sub_map(r, b->tree, "state", "state");
 	b->arg = array(r, args->count, sizeof(*b->arg));

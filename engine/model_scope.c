@@ -279,3 +279,69 @@ vq_scope_bool(struct scope *s, const struct vq_tree *t, const char *what, bool *
 	*out = n.i != 0;
 	return 0;
 }
+
+/* --- messages ------------------------------------------------------------- */
+
+/* Of the expression that begins here; 0 if none does. */
+static size_t
+expression_length(const char *s)
+{
+	char head[2] = { s[0] == '$' ? s[1] : '\0' };
+	size_t n = 1;
+	int open = 0;
+
+	if (head[0] == '(') {
+		do {
+			open += (s[n] == '(') - (s[n] == ')');
+			n++;
+		} while (open > 0 && s[n]);
+		return n;
+	}
+	while (vq_is_name(head) || (n > 1 && s[n] >= '0' && s[n] <= '9')) {
+		n++;
+		/* A dot belongs to a name that goes on. */
+		head[0] = s[n] == '.' ? s[n + 1] : s[n];
+		n += s[n] == '.' && vq_is_name(head);
+	}
+	return n > 1 ? n : 0;
+}
+
+size_t
+vq_message_piece(const char *s, bool *expr)
+{
+	size_t n = expression_length(s);
+
+	*expr = n > 0;
+	if (n == 0 && *s)
+		for (n = 1; s[n] && expression_length(s + n) == 0;)
+			n++;
+	return n;
+}
+
+int
+vq_scope_message(struct scope *s, const struct vq_tree *t, struct vq_text *out)
+{
+	bool one_line = t->at.line == t->at.end_line, expr;
+	size_t n;
+
+	for (size_t at = 0; (n = vq_message_piece(t->text + at, &expr)) > 0; at += n) {
+		struct vq_tree piece = *t;
+		struct vq_number value;
+		int error;
+		if (!expr) {
+			vq_text_put(out, t->text + at, n);
+			continue;
+		}
+		char *text = vq_strndup(t->text + at, n);
+		piece.text = text;
+		piece.quoted = false;
+		piece.at.col += one_line ? (int)at + t->quoted : 0;
+		piece.at.end_col = one_line ? piece.at.col + (int)n : piece.at.end_col;
+		error = vq_scope_value(s, &piece, &value);
+		free(text);
+		if (error < 0)
+			return -1;
+		vq_number_print(&value, out);
+	}
+	return 0;
+}

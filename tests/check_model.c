@@ -366,7 +366,7 @@ END_TEST
 START_TEST(test_readme_complete)
 {
 	static const char *const words[] = { "vqgraph", "use", "let", "blocks", "modules", "graphs", "stages", "doc",
-	    "also", "args", "in", "params", "state", "steps", "out", "as", "repeat", "if", "frozen", "assign", "gradient", "$train", "shape",
+	    "also", "args", "in", "params", "state", "require", "steps", "out", "as", "repeat", "if", "frozen", "assign", "gradient", "$train", "shape",
 	    "init", "dtype", "zeros", "ones", "constant", "uniform", "normal", "copy", "int", "real", "bool", "ints",
 	    "op", "word", "min", "max", "default", "any", "sqrt", "log", "exp", "floor", "ceil", "round", "abs" };
 	char *readme;

@@ -247,8 +247,9 @@ map_of(json_t *schema, const char *doc)
 static json_t *
 with_steps(const struct vq_library *lib)
 {
-	return json_pack("{s:s, s:{s:o, s:{}, s:{}, s:{}, s:{}, s:{}}}", "type", "object",
-	    "properties", "steps", steps_schema(lib), "in", "args", "params", "state", "out");
+	return json_pack("{s:s, s:{s:o, s:{}, s:{}, s:{}, s:{}, s:{}, s:{s:s, s:s}}}", "type", "object",
+	    "properties", "steps", steps_schema(lib), "in", "args", "params", "state", "out",
+	    "require", "type", "object", "description", "conditions, and what is said where one does not hold");
 }
 
 static int
