@@ -162,9 +162,8 @@ vq_update_trains(const struct vq_update *u, const char *param)
 	return false;
 }
 
-/* Which values y is computed from, but for those behind a stop. */
-static bool *
-ancestors(const struct vq_graph *g, vq_id y)
+bool *
+vq_reached(const struct vq_graph *g, vq_id y)
 {
 	bool *needed = vq_alloc_array((size_t)g->values + 1, sizeof(*needed));
 
@@ -183,7 +182,7 @@ ancestors(const struct vq_graph *g, vq_id y)
 static vq_id *
 trained_params(const struct vq_graph *g, const struct vq_update *u, vq_id loss, int *n)
 {
-	bool *needed = ancestors(g, loss);
+	bool *needed = vq_reached(g, loss);
 	vq_id *list = vq_alloc_array((size_t)g->values + 1, sizeof(*list));
 
 	*n = 0;
@@ -321,6 +320,20 @@ find_loss(struct vq_graph *g, const struct vq_update *u, const char *name)
 	return VQ_NONE;
 }
 
+/* Whether a step of the graph is in that module. */
+static bool
+is_called(const struct vq_graph *g, const char *module)
+{
+	size_t n = strlen(module);
+
+	for (int i = 0; i < g->origins; i++) {
+		const char *path = g->origin[i].path;
+		if (path && strncmp(path, module, n) == 0 && (path[n] == '\0' || path[n] == '.' || path[n] == ':'))
+			return true;
+	}
+	return false;
+}
+
 /* Every module that is to be trained must have parameters in this graph. */
 static int
 check_trained(struct vq_graph *g, const struct vq_update *u)
@@ -344,7 +357,10 @@ check_trained(struct vq_graph *g, const struct vq_update *u)
 			continue;
 		struct vq_diag *e = vq_error(g->diags, VQ_CONFIG, &u->at, "train: graph %s has no parameters of '%s'",
 		    g->name, u->train[i]);
-		if (near.best)
+		if (is_called(g, u->train[i]))
+			vq_help(e, "nothing in %s is trained by gradient (as in an ema_codebook, which moves its entries itself): "
+			    "leave it out of train", u->train[i]);
+		else if (near.best)
 			vq_help(e, "there is a module with a similar name: %s", near.best);
 		error = -1;
 	}

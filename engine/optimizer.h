@@ -78,6 +78,9 @@ struct vq_update {
 
 /* Whether the update is to train this parameter. */
 bool vq_update_trains(const struct vq_update *u, const char *param);
+/* By value, whether a gradient of y reaches it: what y is computed from, but for what is behind
+ * a stop.  To be freed. */
+bool *vq_reached(const struct vq_graph *g, vq_id y);
 /*
  * Appends gradient and update nodes of update number k to an expanded training
  * graph: inputs "lr.<k>" and "count.<k>" (updates made so far, from 1; scalars,

@@ -150,6 +150,11 @@ struct vq_graph *vq_train_graph(const struct vq_model *m, const struct vq_train 
 struct vq_graph *vq_train_forward(const struct vq_model *m, const struct vq_train *t, int64_t batch,
     unsigned active, struct vq_diags *d);
 struct vq_graph *vq_train_updates(struct vq_graph *g, const struct vq_train *t, unsigned active, bool apply);
+/*
+ * Says, of a graph that vq_train_forward made with all updates on, which parameters gradients of what is
+ * minimized reach and no update trains; adds nothing where there are none.
+ */
+void vq_train_untrained(const struct vq_graph *g, const struct vq_train *t, struct vq_text *out);
 /* The same for evaluation: no updates. */
 struct vq_graph *vq_eval_graph(const struct vq_model *m, const struct vq_train *t, int64_t batch,
     struct vq_diags *d);

@@ -129,7 +129,7 @@ open_trainer(struct vq_trainer *s)
 
 	s->step = step ? strtoll(step, NULL, 10) : 0;
 	struct vq_plan *p = open_data(s);
-	if (p == NULL)
+	if (p == NULL || vq_trainer_say_untrained(s) < 0)
 		return -1;
 	s->metrics = vq_train_metrics(p->graph, s->t, s->metric);
 	vq_sums_names(s);
@@ -213,7 +213,7 @@ write_window(struct vq_trainer *s)
 	return error;
 }
 
-/* "loss 0.0312  recon_loss 0.0281  codes 211/256 ppl 143  lr 3.0e-04" */
+/* "loss 0.0312  recon_loss 0.0281  codes 211/256 ppl 143"; of two levels "top codes ...  bottom codes ..." */
 static void
 describe(const struct vq_trainer *s, const char *const *name, const double *value, int n, struct vq_text *out)
 {
@@ -221,9 +221,15 @@ describe(const struct vq_trainer *s, const char *const *name, const double *valu
 
 	for (int i = 0; i < metrics; i++)
 		vq_text_add(out, "%s%s %.4g", i ? "  " : "", name[i], value[i]);
-	for (int c = 0; c < s->t->ncodes; c++)
-		vq_text_add(out, "  codes %.0f/%lld ppl %.0f", value[metrics + 2 * c],
+	for (int c = 0; c < s->t->ncodes; c++) {
+		const char *of = s->t->codes[c].value, *dot = strrchr(of, '.');
+		vq_text_add(out, "  ");
+		/* Of several, whose codes they are: "top" of "top.code". */
+		if (s->t->ncodes > 1)
+			vq_text_add(out, "%.*s ", (int)(dot ? dot - of : (ptrdiff_t)strlen(of)), of);
+		vq_text_add(out, "codes %.0f/%lld ppl %.0f", value[metrics + 2 * c],
 		    (long long)s->t->codes[c].size, value[metrics + 2 * c + 1]);
+	}
 }
 
 static void

@@ -274,6 +274,59 @@ vq_train_graph(const struct vq_model *m, const struct vq_train *t, int64_t batch
 	return vq_train_updates(vq_train_forward(m, t, batch, active, d), t, active, apply);
 }
 
+static bool
+is_trained(const struct vq_train *t, const char *param)
+{
+	for (int k = 0; k < t->updates; k++)
+		if (vq_update_trains(&t->update[k], param))
+			return true;
+	return false;
+}
+
+/* By value, whether a gradient of anything that is minimized reaches it. */
+static bool *
+reached_by_any(const struct vq_graph *g, const struct vq_train *t)
+{
+	bool *any = vq_alloc_array((size_t)g->values + 1, sizeof(*any));
+
+	for (int k = 0; k < t->updates; k++)
+		for (int i = 0; i < t->update[k].losses; i++) {
+			vq_id loss = vq_graph_find_output(g, t->update[k].loss[i].name);
+			bool *reached = loss == VQ_NONE ? NULL : vq_reached(g, loss);
+			for (vq_id v = 0; reached && v < g->values; v++)
+				any[v] |= reached[v];
+			free(reached);
+		}
+	return any;
+}
+
+void
+vq_train_untrained(const struct vq_graph *g, const struct vq_train *t, struct vq_text *out)
+{
+	enum { SHOWN = 3 };
+	bool *reached = reached_by_any(g, t);
+	const char *first = NULL;
+	int left = 0;
+
+	for (vq_id v = 0; v < g->values; v++) {
+		const char *name = g->value[v].name;
+		if (g->value[v].kind != VQ_PARAM || !reached[v] || is_trained(t, name))
+			continue;
+		if (first == NULL)
+			vq_text_add(out, "stage %s: what is minimized has gradients for parameters that no update trains: ", t->name);
+		first = first ? first : name;
+		if (left++ < SHOWN)
+			vq_text_add(out, "%s%s", left > 1 ? ", " : "", name);
+	}
+	free(reached);
+	if (left > SHOWN)
+		vq_text_add(out, " and %d more", left - SHOWN);
+	if (left > 0)
+		vq_text_add(out, ". They stay as they are. An update trains them that has their module in `train`, as in "
+		    "train: [%.*s]; where they are meant to stay, write frozen: true at the step that calls it",
+		    (int)strcspn(first, "."), first);
+}
+
 /* What `stop` watches must be among what validation tells. */
 static int
 check_stop(const struct vq_graph *g, const struct vq_train *t)

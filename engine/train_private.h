@@ -63,6 +63,8 @@ void vq_trainer_set_starts(struct vq_trainer *s);
 bool vq_train_has_shares(const struct vq_train *t);
 /* What is minimized at this step, by update; see vq_active_loss. */
 unsigned vq_trainer_active(const struct vq_trainer *s);
+/* Tells which parameters have gradients and are not trained; -1 after errors. */
+int vq_trainer_say_untrained(struct vq_trainer *s);
 /* Tells what begins with this step, and that what was fine without it may be worse for a while. */
 void vq_trainer_say_starts(struct vq_trainer *s);
 /* The plan of one step with these updates on; made when first asked for. */

@@ -45,6 +45,22 @@ vq_train_has_shares(const struct vq_train *t)
 	return found;
 }
 
+int
+vq_trainer_say_untrained(struct vq_trainer *s)
+{
+	struct vq_text text = { 0 };
+	struct vq_graph *g = vq_train_forward(s->r->model, s->t, s->t->data.batch, vq_active_all(s->t), s->d);
+
+	if (g == NULL)
+		return -1;
+	vq_train_untrained(g, s->t, &text);
+	if (text.len)
+		vq_run_say(s->r->run, "%s", text.s);
+	vq_text_free(&text);
+	vq_graph_free(g);
+	return 0;
+}
+
 void
 vq_trainer_say_starts(struct vq_trainer *s)
 {

@@ -29,6 +29,7 @@ struct result {
 	double flops, expand_s;
 	double gradient_s;		/* gradients and updates; 0 where there are none */
 	struct vq_text passes;		/* "simplify   0.123 ms   45 nodes" lines */
+	char sizes[80];			/* "rows=1 columns=1": free ones but batch */
 };
 
 struct check {
@@ -39,6 +40,7 @@ struct check {
 	int results, cap;
 	double load_s;
 	struct vq_vars vars;		/* types only: of the stages up to this one, as a run has them */
+	struct vq_text warning;		/* a line for each stage that has one */
 };
 
 static int64_t
@@ -86,16 +88,24 @@ check_graph(struct check *k, const char *name, bool train)
 	int n = vq_tool_sizes(k->c, k->m, name, k->o->batch, &k->o->size, size);
 	double start = vq_now();
 	struct vq_graph *g;
+	char sizes[80] = "";
 	int64_t batch = 0;
+	int before = k->results;
 
 	if (n < 0)
 		return;
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n; i++) {
+		size_t len = strlen(sizes);
 		if (strcmp(size[i].name, "batch") == 0)
 			batch = size[i].value;
+		else
+			snprintf(sizes + len, sizeof(sizes) - len, "%s%s=%lld", len ? " " : "", size[i].name, (long long)size[i].value);
+	}
 	g = vq_model_expand(k->m, name, train, size, n, &k->c->d);
 	if (g)
 		add_result(k, g, name, train ? "train" : "eval", batch, vq_now() - start, 0);
+	if (k->results > before)
+		strcpy(k->result[before].sizes, sizes);
 }
 
 /* A source that does not exist is wrong here; one that is not on this machine is not. */
@@ -168,10 +178,16 @@ check_step(struct check *k, const struct vq_train *t, int64_t batch)
 	double start = vq_now();
 	struct vq_graph *g = vq_train_forward(k->m, t, batch, vq_active_all(t), &k->c->d);
 	double expanded = vq_now();
+	struct vq_text untrained = { 0 };
 
 	int64_t before = vq_vars_bytes(&k->vars);
 	int results = k->results;
 
+	if (g)
+		vq_train_untrained(g, t, &untrained);
+	if (untrained.len)
+		vq_text_add(&k->warning, "warning: %s\n", untrained.s);
+	vq_text_free(&untrained);
 	g = vq_train_updates(g, t, vq_active_all(t), true);
 	if (g == NULL)
 		return;
@@ -209,6 +225,17 @@ check_stage(struct check *k, int i)
 }
 
 /* --- reports --------------------------------------------------------------- */
+
+/* What grows with a size says little without it. */
+static void
+print_sizes(const struct check *k, struct vq_text *out)
+{
+	for (int i = 0; i < k->results; i++) {
+		const struct result *r = &k->result[i];
+		if (r->sizes[0] && strcmp(r->mode, "eval") == 0)
+			vq_text_add(out, "graph %s is shown with %s: --size NAME=N shows it with another size\n", r->name, r->sizes);
+	}
+}
 
 /* What each training step takes beside its data, and what there is. */
 static void
@@ -261,6 +288,7 @@ print_table(const struct check *k)
 		vq_table_cell(&t, "%s", vq_si_str(r->flops, buf));
 	}
 	vq_table_end(&t, k->c->color_out, &out);
+	print_sizes(k, &out);
 	print_memory(k, &out);
 	vq_text_add(&out, "ok: %s, %d graph%s, %d stage%s\n", vq_model_path(k->m), graphs, graphs == 1 ? "" : "s",
 	    stages, stages == 1 ? "" : "s");
@@ -363,6 +391,8 @@ print_json(const struct check *k)
 	if (k->o->time)
 		json_object_set_new(top, "parse_ms", json_real(1e3 * k->load_s));
 	json_object_set_new(top, "errors", errors_of(&k->c->d));
+	if (k->warning.len)
+		json_object_set_new(top, "warnings", vq_json_text(k->warning.s));
 	vq_tool_json(k->c, top, k->c->color_out);
 }
 
@@ -386,10 +416,13 @@ run(struct vq_cli *c, void *options)
 		print_table(&k);
 	if (k.o->time && !c->json && !c->d.count)
 		print_times(&k);
+	if (k.warning.len && !c->json)
+		fputs(k.warning.s, stderr);
 	for (int i = 0; i < k.results; i++)
 		vq_text_free(&k.result[i].passes);
 	free(k.result);
 	vq_vars_free(&k.vars);
+	vq_text_free(&k.warning);
 	return (int)vq_diags_status(&c->d);
 }
 

@@ -46,6 +46,30 @@ run 0 run "$graphs/vqgan_cifar10.yaml" $small --stage tokenizer --name early --m
 run 0 run "$graphs/vqgan_cifar10.yaml" $small --stage tokenizer --name never start=1000000 --max-steps 5
 same runs/early runs/never "5 steps before the start"
 
+# --- what is trained: entries that have gradients and no update, and a quantizer without any ------
+no_warning() {
+	! grep -q warning "$folder/.err" || fail "there is a warning"
+}
+book='modules.vq={codebook: {codes: $codes, dim: $dim}}'
+run 0 check "$graphs/vqgan_cifar10.yaml" "$book"
+err "warning: stage tokenizer: what is minimized has gradients for parameters that no update trains: vq.book. They stay as they are."
+err "train: [vq]"
+run 0 run "$graphs/vqgan_cifar10.yaml" $small "$book" --base features=runs/features_cifar10 --stage tokenizer --name book --max-steps 1
+err "what is minimized has gradients for parameters that no update trains: vq.book"
+run 0 check "$graphs/vqgan_cifar10.yaml" "$book" 'stages.tokenizer.updates.0.train=[enc, dec, vq]'
+no_warning
+run 0 check "$graphs/vqgan_cifar10.yaml"
+no_warning
+run 3 check "$graphs/vqgan_cifar10.yaml" 'stages.tokenizer.updates.0.train=[enc, dec, vq]'
+err "train: graph autoencode has no parameters of 'vq'"
+err "nothing in vq is trained by gradient"
+err "leave it out of train"
+run 0 check "$graphs/vqgan_cifar10.yaml" 'stages.tokenizer.updates.0.train=[dec]'
+err "parameters that no update trains: enc.conv.0.weight, enc.conv.0.bias, enc.level1"
+err " more. They stay"
+run 0 check "$graphs/vqgan_cifar10.yaml" 'stages.tokenizer.updates.0.train=[dec]' graphs.autoencode.steps.0='{enc: {}, frozen: true}'
+no_warning
+
 # --- gradients: each loss reaches its own half ----------------------------------------
 npy image.npy "<f4" "(4, 16, 16, 3)" "$(awk 'BEGIN { for (i = 0; i < 4 * 16 * 16 * 3; i++) printf "\\000\\000%s\\%s", i % 3 ? "\\000" : "\\200", i % 7 < 3 ? "276" : "076" }')"
 run 0 eval -q "$graphs/vqgan_cifar10.yaml" $small --graph autoencode --train --input image=image.npy --output disc_loss=- \
