@@ -294,6 +294,8 @@ path_kind(const struct vq_data_spec *spec, const char *path, struct vq_diags *d)
 	struct vq_diag *e = vq_error(d, VQ_DATA, spec->at, "%s: %s", path, !there ? strerror(errno) :
 	    S_ISDIR(st.st_mode) ? "holds nothing that is known as data" : "is no file that is known as data");
 
+	if (!there)
+		vq_help(e, "say where the data lies, by its full path or from the folder of the model file, as in source=$PWD/pictures/");
 	for (int i = 0; there && path_kinds[i] != NULL; i++)
 		vq_note(e, NULL, "%s: %s", path_kinds[i]->name, path_kinds[i]->layout);
 	return NULL;

@@ -95,6 +95,8 @@ int vq_model_read_params(const struct vq_model *m, const struct vq_tree *map, co
     const struct vq_param *table, void *into, const char *const *others, struct vq_diags *d);
 /* A scalar of a stage as a number or text after $ resolution.  Text lives as long as the model. */
 int vq_model_number(const struct vq_model *m, const struct vq_tree *scalar, double *out, struct vq_diags *d);
+/* The key `range`: [-1, 1], or the name of such a list (of integers) under `let`. */
+int vq_model_range(const struct vq_model *m, const struct vq_tree *t, double *lo, double *hi, struct vq_diags *d);
 const char *vq_model_text(const struct vq_model *m, const struct vq_tree *scalar, struct vq_diags *d);
 
 #endif

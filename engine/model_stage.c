@@ -158,3 +158,31 @@ vq_model_read_params(const struct vq_model *m, const struct vq_tree *map, const 
 		}
 	return error;
 }
+
+/* Two numbers from a list, written here or under `let`; false where it is none. */
+static bool
+read_pair(const struct vq_model *m, const struct vq_tree *t, double *lo, double *hi, struct vq_diags *d)
+{
+	struct scope s = main_scope(m, d);
+	struct vq_number n;
+
+	if (vq_is_expr(t) && vq_scope_value(&s, t, &n) == 0 && n.kind == VQ_NUM_INTS && n.ints.count == 2) {
+		*lo = (double)n.ints.v[0];
+		*hi = (double)n.ints.v[1];
+		return true;
+	}
+	return t->kind == VQ_TREE_LIST && t->count == 2 && vq_scope_real(&s, t->item[0].value, "this", lo) == 0 &&
+	    vq_scope_real(&s, t->item[1].value, "this", hi) == 0;
+}
+
+int
+vq_model_range(const struct vq_model *m, const struct vq_tree *t, double *lo, double *hi, struct vq_diags *d)
+{
+	int before = d->total;
+
+	if (read_pair(m, t, lo, hi, d) && *lo < *hi)
+		return 0;
+	if (d->total == before)
+		vq_error(d, VQ_CONFIG, &t->at, "range must be two numbers, the smaller one first: [0, 1]");
+	return -1;
+}

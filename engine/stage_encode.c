@@ -32,12 +32,16 @@ read_splits(const struct vq_model *m, const struct vq_tree *list, struct vq_enco
 		const char *name = vq_model_text(m, list->item[i].value, d);
 		if (name == NULL)
 			return -1;
-		for (int k = 0; k < i; k++)
-			if (strcmp(e->split[k], name) == 0) {
-				vq_error(d, VQ_CONFIG, &list->item[i].value->at, "the split %s stands there twice", name);
-				return -1;
-			}
-		e->split[e->splits++] = name;
+		bool twice = false;
+		for (int k = 0; k < e->splits; k++)
+			twice |= strcmp(e->split[k], name) == 0;
+		/* [train, $held] is one split where held is train. */
+		if (twice && list->item[i].value->text[0] != '$') {
+			vq_error(d, VQ_CONFIG, &list->item[i].value->at, "the split %s stands there twice", name);
+			return -1;
+		}
+		if (!twice)
+			e->split[e->splits++] = name;
 	}
 	return 0;
 }

@@ -147,14 +147,7 @@ read_range(const struct vq_model *m, struct vq_sample *s, struct vq_diags *d)
 
 	s->lo = 0;
 	s->hi = 1;
-	if (t == NULL)
-		return 0;
-	if (t->kind == VQ_TREE_LIST && t->count == 2 && t->item[0].value->kind == VQ_TREE_SCALAR &&
-	    t->item[1].value->kind == VQ_TREE_SCALAR && vq_model_number(m, t->item[0].value, &s->lo, d) == 0 &&
-	    vq_model_number(m, t->item[1].value, &s->hi, d) == 0 && s->lo < s->hi)
-		return 0;
-	vq_error(d, VQ_CONFIG, &t->at, "range must be two numbers, the smaller one first: [0, 1]");
-	return -1;
+	return t ? vq_model_range(m, t, &s->lo, &s->hi, d) : 0;
 }
 
 int

@@ -125,13 +125,7 @@ vq_data_read(const struct vq_model *m, const struct vq_tree *tree, struct vq_dat
 	range = tree->kind == VQ_TREE_MAP ? vq_tree_get(tree, "range") : NULL;
 	if (range == NULL)
 		return error;
-	if (range->kind != VQ_TREE_LIST || range->count != 2 ||
-	    vq_model_number(m, range->item[0].value, &spec->lo, d) < 0 ||
-	    vq_model_number(m, range->item[1].value, &spec->hi, d) < 0 || spec->lo >= spec->hi) {
-		vq_error(d, VQ_CONFIG, &range->at, "range must be two numbers, the smaller one first: [0, 1]");
-		return -1;
-	}
-	return error;
+	return vq_model_range(m, range, &spec->lo, &spec->hi, d) < 0 ? -1 : error;
 }
 
 int

@@ -122,7 +122,7 @@ struct update_keys {
 static const struct vq_param update_params[] = {
 	VQ_REAL(struct update_keys, clip, "0", 0, 1e9, "largest norm of the gradient, 0 for no limit"),
 	VQ_INT(struct update_keys, accumulate, "1", 1, 1e6, "batches whose gradients make one update"),
-	VQ_REAL(struct update_keys, from, "0", 0, 1e15, "step from which it runs, or, below 1, share of the steps before it"),
+	VQ_REAL(struct update_keys, from, "0", -1e300, 1e300, "step from which it runs, or, below 1, share of the steps before it"),
 	VQ_PARAMS_END
 };
 
