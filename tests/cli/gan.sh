@@ -135,4 +135,62 @@ err "has no value 'nothing' for report"
 run 3 check "$graphs/vqgan_cifar10.yaml" 'stages.tokenizer.updates.1.minimize={disc_los: 0, disc_loss: 0.6}'
 err "has no value 'disc_los' for minimize"
 err "there is a value with a similar name: disc_loss"
+
+# --- numbers of the VQGAN that do not go together: told in its own terms, once -----------------------------
+# wrong TEXT MODEL KEY=VALUE...: and nothing that follows from it is told
+wrong() {
+	text=$1
+	shift
+	run 3 check "$@"
+	err "$text"
+	expect "$* is told and nothing else" [ "$(grep -c 'error: ' "$folder/.err")" -eq "$(grep -cF -- "$text" "$folder/.err")" ]
+}
+gan=$graphs/vqgan_cifar10.yaml
+wrong "height and width must be multiples of 4, 2 for each level after the first, and are 33 and 33" "$gan" size=33
+wrong "no level has images of height attention = 7: of images of height size = 32 the first has 32, each next one half, and the last 8" \
+	"$gan" modules.enc.vqgan_encoder.attention=7
+wrong "of codes of height grid = 8 the first has 8, each next one twice that, and the last 32" "$gan" modules.dec.vqgan_decoder.attention=7
+run 0 check "$gan" size=48
+run 0 dump "$gan" size=48 --graph autoencode --origins
+out "enc.level3.unit.0.attention"
+wrong "levels are left out from the last one on, and the multipliers m1 to m6 are 1, 0, 2, 0, 0, 0" "$gan" modules.enc.vqgan_encoder.m2=0
+wrong "b has h = 32, and a has 16" "$gan" modules.dec.vqgan_decoder.m3=0 perceptual=0
+wrong "33 channels, which 32 groups do not divide" "$gan" width=33 'modules.dec.vqgan_decoder.width=32'
+wrong "hinge is what the discriminator minimizes" "$gan" generator=hinge
+wrong "least_squares is a pair: judge is least_squares, and generator neg" "$gan" judge=least_squares
+wrong "least_squares is a pair: judge is hinge, and generator least_squares" "$gan" generator=least_squares
+run 0 check "$gan" judge=least_squares generator=least_squares
+wrong "a limit of 0 allows no weight but 0" "$gan" limit=0
+run 0 check "$gan" factor=0
+wrong "the perceptual net sees 3 channels, and channels is 1: set features.channels" "$gan" channels=1
+run 0 check "$gan" channels=1 perceptual=0
+run 0 check "$gan" features.channels=1
+
+# --- one number for what stands in several places --------------------------------------------------------
+run 3 check "$gan" start=-1
+expect "one message" [ "$(grep 'error: ' "$folder/.err" | grep -vc 'must be a step, or, between 0 and 1, a share of the steps; is -1')" -eq 0 ]
+run 3 check "$gan" 'range=[1, 0]'
+err "range must be two numbers"
+run 0 dump "$gan" 'range=[0, 1]' held=train --expand
+out "range: [0, 1]"
+expect "no stage has a range of its own" [ "$(grep -c 'range: \$range' "$folder/.out")" -eq 3 ]
+run 4 run "$graphs/vqgan_256.yaml" --name none
+err "my_pictures: No such file or directory"
+err "say where the data lies"
+expect "the picture folder of the repository is no default" [ ! -e "$graphs/my_pictures" ]
+run 0 check "$graphs/vqgan_256.yaml" attention=0
+run 3 check "$gan" stages.codes.splits='[train, train]'
+err "the split train stands there twice"
+
+# --- pictures in one flat folder: all are trained on -----------------------------------------------------
+mkdir flat
+for i in 0 1 2 3 4 5 6 7; do
+	cp "$src/tests/fixtures/palette.png" "flat/$i.png"
+done
+run 4 run "$gan" $small --base features=runs/features_cifar10 source="$folder/flat/" conditional=false --name flat --stage tokenizer --max-steps 1
+err "test is missing"
+run 0 run "$gan" $small --base features=runs/features_cifar10 source="$folder/flat/" conditional=false held=train --name flat \
+	prior_width=16 layers=1 heads=2 prior_epochs=1 stages.prior.data.batch=4 stages.samples.count=4
+expect "codes of the one split are made" [ -f runs/flat/codes/train.code.npy ] && [ ! -e runs/flat/codes/test.code.npy ]
+expect "and samples" [ -f runs/flat/samples/samples.png ]
 finish

@@ -99,9 +99,12 @@ check "graph decode wants 64 codes a picture (code is i32[32, 8, 8]), and grid i
 	'graphs.decode.in.code=i32[batch, 8, 8]' stages.samples.batch=32
 err "an input i32[batch, rows, columns], with names in place of numbers, takes any grid"
 check "has one size for several axes, and codes are 9 x 10" 'stages.samples.grid=[9, 10]' 'graphs.decode.in.code=i32[batch, n, n]'
-check "graph decode is not the same net for 12 x 12 codes as for 8 x 8: only one of them has dec.level3" \
-	'stages.samples.grid=[12]' 'modules.dec={vqgan_decoder: {channels: 3, width: 32, m1: 1, m2: 2, m3: 2, m4: 0, m5: 0, blocks: 0, attention: 8}}'
+check "graph decode is not the same net for 12 x 12 codes as for 8 x 8: only one of them has dec.unit.0.attention" \
+	'stages.samples.grid=[12]' 'modules.dec={vqgan_level: {out: 32, blocks: 1, attention: 12}}' \
+	'graphs.autoencode.steps.2={dec: {x: vq.quantized}, as: recon}'
 err "is said for the height it was trained at by its grid, as in grid: 8"
+check "no level has images of height attention = 8: of codes of height grid = 12 the first has 12" \
+	'stages.samples.grid=[12]' 'modules.dec={vqgan_decoder: {channels: 3, width: 32, m1: 1, m2: 2, m3: 2, m4: 0, m5: 0, blocks: 0, attention: 8}}'
 run 3 check "$src/graphs/masked_fashion.yaml" 'stages.samples.grid=[9]'
 err "grid is of method: causal, and this stage's is masked"
 run 3 run "$src/graphs/vqgan_cifar10.yaml" "$@" --name wide stages.prior.data.window=7

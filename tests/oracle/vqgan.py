@@ -189,7 +189,7 @@ def losses(model, image, o):
     y["logits_real"], y["logits_fake"] = real.mean(), fake.mean()
     y["disc_loss"] = 0.5 * (o["judge"](real).mean() + o["judge"](-fake).mean())
     if o["r1"]:
-        slope, = torch.autograd.grad(real.sum(), image, create_graph=True)
+        slope, = torch.autograd.grad(real.mean((1, 2, 3)).sum(), image, create_graph=True)
         y["disc_loss"] = y["disc_loss"] + o["r1"] * 0.5 * slope.square().sum((1, 2, 3)).mean()
     return y
 
