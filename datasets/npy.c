@@ -169,8 +169,9 @@ open_folder(struct vq_dataset *d, const struct vq_data_spec *spec, const char *f
 		vq_array_set_free(array, VQ_MAX_FIELDS);
 		return -1;
 	}
+	size_t length = strlen(folder);
 	if (!label)
-		d->absent = vq_asprintf("%s/%s.label.npy", folder, d->split);
+		d->absent = vq_asprintf("%.*s/%s.label.npy", (int)(length > 0 && folder[length - 1] == '/' ? length - 1 : length), folder, d->split);
 	return vq_arrays_open(d, spec, array, n, 0, diags);
 }
 

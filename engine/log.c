@@ -257,6 +257,12 @@ fill_folder(struct vq_run *r, const struct vq_run_info *info, struct vq_diags *d
 }
 
 int
+vq_run_resolved(struct vq_run *r, const char *text, struct vq_diags *d)
+{
+	return write_text(r, "resolved.yaml", text, d);
+}
+
+int
 vq_run_folder(struct vq_run *r, const char *name, struct vq_diags *d)
 {
 	return make_inside(r, name, d);

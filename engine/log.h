@@ -44,6 +44,8 @@ void vq_run_close(struct vq_run *r);
 const char *vq_run_dir(const struct vq_run *r);
 /* "<dir>/<relative>", for free(). */
 char *vq_run_path(const struct vq_run *r, const char *fmt, ...) VQ_PRINTF(2, 3);
+/* Replaces resolved.yaml: what is set when a run is resumed stays set. */
+int vq_run_resolved(struct vq_run *r, const char *text, struct vq_diags *d);
 /* Makes a folder in the run's, if it is not there. */
 int vq_run_folder(struct vq_run *r, const char *name, struct vq_diags *d);
 /* A line to log.txt (with the time) and, unless quiet, to standard error. */

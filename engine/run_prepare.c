@@ -402,6 +402,18 @@ begin_again(struct vq_running *s)
 	return rewind_to(s, 0, 0);
 }
 
+/* What was set now is the run's from now on: without it what was refused would be refused again. */
+static int
+keep_set(struct vq_running *s)
+{
+	struct vq_text resolved = { 0 };
+
+	vq_model_print(s->model, &resolved);
+	int error = vq_run_resolved(s->run, resolved.s, s->d);
+	vq_text_free(&resolved);
+	return error;
+}
+
 int
 vq_run_prepare(struct vq_running *s, bool *stop)
 {
@@ -439,6 +451,8 @@ vq_run_prepare(struct vq_running *s, bool *stop)
 		return (int)vq_diags_status(s->d);
 	if (!o->resume)
 		s->run = create_run(o, s->model, bytes, s->seed, s->d);
+	if (o->resume && (o->nset > 0 || o->precision) && keep_set(s) < 0)
+		return (int)vq_diags_status(s->d);
 	if (s->run == NULL || (o->resume && vq_run_state(s->run, "running", s->d) < 0) || tell_precision(s) < 0)
 		return (int)vq_diags_status(s->d);
 	return 0;

@@ -267,6 +267,21 @@ struct vq_evaluation {
 int vq_evaluate(struct vq_evaluation *e, struct vq_diags *d);
 void vq_evaluation_free(struct vq_evaluation *e);
 
+/* --- what later stages are given ------------------------------------------- */
+
+/*
+ * Whether a stage's graph takes what the encoding stage that spec names makes: -1 after errors (VQ_CONFIG).
+ * told, or NULL: that it takes windows of it.  Without such a stage there is nothing to judge.
+ */
+int vq_stage_fed(const struct vq_model *m, const struct vq_graph *g, const struct vq_data_spec *spec, struct vq_text *told,
+    struct vq_diags *d);
+/*
+ * What stages after this one will find wrong with codes of the data that it has read: fewer samples than a batch,
+ * no labels, a class that is taken for none.  -1 after errors (VQ_DATA); what may be meant so is told.
+ */
+int vq_feed_check(const struct vq_model *m, const char *stage, const struct vq_data_spec *now, const struct vq_dataset *data,
+    struct vq_text *told, struct vq_diags *d);
+
 /* --- what a run builds on -------------------------------------------------- */
 
 /*

@@ -8,10 +8,11 @@
 #include "engine/running.h"
 #include "engine/sample.h"
 
+/* spec: the data that it is run over.  Takes g. */
 static int
-bind_graph(const struct vq_running *s, struct vq_graph *g, struct vq_vars *vars)
+bind_graph(const struct vq_running *s, struct vq_graph *g, const struct vq_data_spec *spec, struct vq_vars *vars)
 {
-	int error = g == NULL || vq_vars_bind(vars, g, s->seed, s->d) < 0;
+	int error = g == NULL || vq_stage_fed(s->model, g, spec, NULL, s->d) < 0 || vq_vars_bind(vars, g, s->seed, s->d) < 0;
 
 	vq_graph_free(g);
 	return error ? -1 : 0;
@@ -49,9 +50,10 @@ vq_stage_bind(const struct vq_running *s, int i, bool shown, struct vq_vars *var
 
 	if (s->stage[i].kind == VQ_STAGE_SAMPLE)
 		return bind_sample(s, i, vars);
-	if (trains && bind_graph(s, vq_train_graph(m, t, t->data.batch, vq_active_all(t), true, s->d), vars) < 0)
+	if (trains && bind_graph(s, vq_train_graph(m, t, t->data.batch, vq_active_all(t), true, s->d), &t->data, vars) < 0)
 		return -1;
-	if ((!trains || vq_train_val(t)) && bind_graph(s, vq_eval_graph(m, t, t->data.batch, s->d), vars) < 0)
+	if ((!trains || vq_train_val(t)) &&
+	    bind_graph(s, vq_eval_graph(m, t, t->data.batch, s->d), trains ? vq_train_val(t) : &t->validate, vars) < 0)
 		return -1;
 	return trains && shown ? bind_shown(s, t, vars) : 0;
 }

@@ -94,6 +94,19 @@ wait_for_data(struct vq_trainer *s, struct vq_opening *o, const struct vq_data_s
 	return vq_dataset_open_end(o, s->d);
 }
 
+/* What would stop a later stage is told before this one is trained. */
+static int
+check_later(struct vq_trainer *s)
+{
+	struct vq_text told = { 0 };
+	int error = s->r->o->stage ? 0 : vq_feed_check(s->r->model, s->t->name, &s->t->data, s->data, &told, s->d);
+
+	if (told.len)
+		vq_run_say(s->r->run, "%s", told.s);
+	vq_text_free(&told);
+	return error;
+}
+
 /* The step is compiled while threads read both sets. */
 static struct vq_plan *
 open_data(struct vq_trainer *s)
@@ -114,6 +127,8 @@ open_data(struct vq_trainer *s)
 	if ((p == NULL && !later) || s->data == NULL || (test && s->val == NULL) || open_loader(s) < 0)
 		return NULL;
 	if (later && (p = plan_now(s)) == NULL)
+		return NULL;
+	if (check_later(s) < 0)
 		return NULL;
 	if (s->data->note)
 		vq_run_say(s->r->run, "%s", s->data->note);

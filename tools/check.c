@@ -39,6 +39,7 @@ struct check {
 	struct result *result;
 	int results, cap;
 	double load_s;
+	struct vq_text told;		/* lines of what may be meant so */
 	struct vq_vars vars;		/* types only: of the stages up to this one, as a run has them */
 	struct vq_text warning;		/* a line for each stage that has one */
 };
@@ -192,6 +193,14 @@ check_step(struct check *k, const struct vq_train *t, int64_t batch)
 	if (g == NULL)
 		return;
 	vq_vars_bind(&k->vars, g, 1, &k->c->d);
+	size_t told = k->told.len;
+	vq_text_add(&k->told, "stage %s is trained on ", t->name);
+	size_t begun = k->told.len;
+	vq_stage_fed(k->m, g, &t->data, &k->told, &k->c->d);
+	if (k->told.len == begun)
+		k->told.len = told;
+	else
+		vq_text_add(&k->told, "\n");
 	add_result(k, g, t->name, "step", batch, expanded - start, vq_now() - expanded);
 	if (vq_train_val(t))
 		bind_graph(k, vq_eval_graph(k->m, t, batch, &k->c->d));
@@ -290,6 +299,8 @@ print_table(const struct check *k)
 	vq_table_end(&t, k->c->color_out, &out);
 	print_sizes(k, &out);
 	print_memory(k, &out);
+	if (k->told.len)
+		vq_text_add(&out, "%.*s", (int)k->told.len, k->told.s);
 	vq_text_add(&out, "ok: %s, %d graph%s, %d stage%s\n", vq_model_path(k->m), graphs, graphs == 1 ? "" : "s",
 	    stages, stages == 1 ? "" : "s");
 	fwrite(out.s, 1, out.len, stdout);
@@ -421,6 +432,7 @@ run(struct vq_cli *c, void *options)
 	for (int i = 0; i < k.results; i++)
 		vq_text_free(&k.result[i].passes);
 	free(k.result);
+	vq_text_free(&k.told);
 	vq_vars_free(&k.vars);
 	vq_text_free(&k.warning);
 	return (int)vq_diags_status(&c->d);

@@ -252,6 +252,60 @@ expect "the first stage's memory is its own" [ "$(memory_of two.yaml vqvae)" -eq
 run 0 check two.yaml
 out "memory of stage prior, batch 32: "
 out "optimizer; of stages before "
+# What the first stage's data means for later stages is told before it is trained; what helps is kept by the run.
+late() {	# TEXT KEY=VALUE...
+	text=$1
+	shift
+	rm -rf runs/late
+	run 4 run two.yaml --name late --progress none "$@"
+	err "$text"
+	grep -q "steps of 32" .err && fail "the first stage was trained before"
+}
+late "stage prior will have 60 samples of digits, fewer than one batch of 128" stages.codes.data.limit=60 stages.prior.data.batch=128
+err "stages.prior.data.batch=24, or more samples"
+run 0 run two.yaml --name kept --progress none --max-steps 3
+run 0 run --resume runs/kept --progress none --max-steps 4 stages.prior.epochs=1
+run 0 run --resume runs/kept --progress none
+err "stage prior: 640 samples of runs/kept/codes/, 20 steps of 32"
+npy own.npy "|u1" "(64, 28, 28, 1)" "$(awk 'BEGIN { for (i = 0; i < 64 * 28 * 28; i++) printf "\\%03o", i * i % 251 }')"
+set -- "stages.vqvae.data.source=$folder/own.npy" "stages.codes.data.source=$folder/own.npy" 'stages.codes.splits=[train]' \
+	stages.prior.validate.data.split=train stages.vqvae.data.limit=0 stages.codes.data.limit=0
+late "graph teach of stage prior has an input 'label', and the labels of $folder/own.npy are missing" "$@"
+err "where the steps that read it have an \`if\`"
+npy own.label.npy "<i4" "(64,)" "$(awk 'BEGIN { for (i = 0; i < 64; i++) printf "\\%03o\\000\\000\\000", i % 3 }')"
+sed 's/^let: {/let: {kinds: 2, /; /^stages:/,$d' two.yaml >drawn.yaml
+cat >>drawn.yaml <<'END'
+  next:
+    in:
+      token: i32[batch, time]
+    steps: [{prior: {}, as: logits}]
+    out: [logits]
+  decode:
+    in:
+      code: i32[batch, 49]
+    steps:
+      - {lookup: {table: vq.book, index: code}}
+      - {reshape: {shape: [$batch, 7, 7, $dim]}}
+      - {dec: {}, as: recon}
+    out: [recon]
+END
+sed -n '/^stages:/,$p' two.yaml >>drawn.yaml
+cat >>drawn.yaml <<'END'
+  samples: {do: sample, graph: next, start: $codes, classes: $kinds, null: $(codes + kinds), length: 49, codes: $codes, count: 6, decode: {graph: decode, value: recon}}
+END
+run 4 run drawn.yaml --name late --progress none "$@"
+err "own.npy has 3 classes, and stage samples 2: class 2 would be learned as no class at all (null)"
+err "what makes \`\$kinds\` there must be the data's 3"
+run 0 run drawn.yaml --name more --progress none --max-steps 1 kinds=5 "$@"
+err "stage samples draws 5 classes, and $folder/own.npy has 3: nothing is learned of the others"
+# What an encoding stage makes has a type that is known with the file.
+run 3 check two.yaml 'graphs.encode.steps.2.reshape.shape=[$batch, 7, 7]'
+err "input 'code' is i32[32, 49], but the data codes gives i32[32, 7, 7]"
+err "stage codes encodes it by graph encode"
+run 3 check "$src/graphs/vqgan_cifar10.yaml" modules.enc.vqgan_encoder.m4=2 modules.dec.vqgan_decoder.m4=2 modules.dec.vqgan_decoder.grid=4
+err "data: a window of 8 x 8 is larger than the grid of code of stage codes, 4 x 4"
+run 0 check "$src/graphs/vqgan_cifar10.yaml" picture=64
+out "stage prior is trained on windows of 8 x 8 of the 16 x 16 code of stage codes"
 # What a run builds on is made whole, too.
 run 0 run prior.yaml tok.codes=12 --name limited --progress none --max-steps 10
 err "tok is not finished, so nothing is built on it yet; the same command without --max-steps goes on"
