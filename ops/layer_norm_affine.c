@@ -13,6 +13,7 @@
 
 #include "engine/build.h"
 #include "engine/op.h"
+#include "ops/kernels/kernels.h"
 #include "ops/kernels/rows.h"
 
 struct norm {
@@ -174,18 +175,33 @@ rows_of(const struct vq_type *x, int64_t *rows, int64_t *n)
 	*rows = vq_shape_span(&x->shape, 0, x->shape.rank - 1);
 }
 
+enum { WIDE = 1024 };		/* channels of a row that may be rounded on the stack */
+
+/* y is rounded where its readers would do so. */
+static enum vq_half
+half(const struct vq_cost *c, int port, bool out)
+{
+	return out && port == 0 && c->in[X].shape.dim[c->in[X].shape.rank - 1] <= WIDE ? VQ_HALF_AS_IS : VQ_HALF_NOT;
+}
+
 static void
 run(const struct vq_call *c)
 {
 	float eps = (float)((const struct norm *)c->params)->eps;
 	const float *x = c->in[X].data, *scale = c->in[SCALE].data, *shift = c->in[SHIFT].data;
-	float *y = c->out[0].data, *mean = c->out[1].data, *variance = c->out[2].data;
+	float *mean = c->out[1].data, *variance = c->out[2].data;
+	bool to_half = c->out[0].type->dtype == VQ_BF16;
 	int64_t rows, n;
 
 	rows_of(c->in[X].type, &rows, &n);
 #pragma omp parallel for num_threads(vq_rows_team(c->threads, rows * n)) schedule(static)
-	for (int64_t r = 0; r < rows; r++)
-		vq_rows(c->k)->norm_affine(y + r * n, mean + r, variance + r, x + r * n, scale, shift, eps, n);
+	for (int64_t r = 0; r < rows; r++) {
+		float room[WIDE], *y = to_half ? room : (float *)c->out[0].data + r * n;
+
+		vq_rows(c->k)->norm_affine(y, mean + r, variance + r, x + r * n, scale, shift, eps, n);
+		if (to_half)
+			c->k->narrow((uint16_t *)c->out[0].data + r * n, y, n);
+	}
 }
 
 enum { CHUNK = 64 };		/* rows whose gradients of scale and shift are summed in f32 */
@@ -281,7 +297,7 @@ const struct vq_op vq_ops_layer_norm_affine[] = {
 		.doc = "normalises over the last axis, then scales and shifts",
 		.in = { "x", "scale", "shift" }, .out = { "y", "mean", "variance" },
 		.params = params, .size = sizeof(struct norm),
-		.infer = infer, .grad = grad, .compose = compose, .run = run,
+		.infer = infer, .grad = grad, .compose = compose, .run = run, .half = half,
 		.inplace = "0:0", .flops = flops, .again = 1,
 		.examples = examples,
 	}, {

@@ -256,6 +256,16 @@ vq_ewise_run(const struct vq_kernels *k, const struct vq_ewise *prog,
 	}
 }
 
+bool
+vq_ewise_leave_rounding(struct vq_ewise *prog)
+{
+	const struct vq_ewise_instr *last = &prog->instr[prog->ninstr - 1];
+
+	if (last->op == VQ_EW_BF16 && last->a == (prog->ninstr > 1 ? prog->nin + prog->ninstr - 2 : 0))
+		prog->ninstr--;
+	return prog->ninstr > 0;
+}
+
 /* --- operands of any shape ----------------------------------------------- */
 
 /* How an operand with these steps over (rows, cols) is laid out.  Dense operands
@@ -294,6 +304,8 @@ vq_ewise_broadcast(const struct vq_kernels *k, const struct vq_ewise *prog,
 	for (int i = 0; i < p.nin; i++)
 		p.half |= (uint8_t)((in[i].type->dtype == VQ_BF16) << i);
 	p.half_out = out->type->dtype == VQ_BF16;
+	if (p.half_out && p.ninstr > 1)
+		vq_ewise_leave_rounding(&p);
 	vq_strided_broadcast(&s, &out->type->shape, in, p.nin);
 	for (int i = 0; i < p.nin; i++)
 		p.mode[i] = mode_of(s.rank > 1 ? s.step[i][s.rank - 2] : 0, s.step[i][s.rank - 1]);

@@ -90,6 +90,8 @@ void vq_ewise_run(const struct vq_kernels *k, const struct vq_ewise *prog,
  */
 void vq_ewise_broadcast(const struct vq_kernels *k, const struct vq_ewise *prog,
     const struct vq_view *in, const struct vq_view *out, int threads);
+/* Without the rounding at its end, which writing the result as bf16 does as well; false when nothing is left. */
+bool vq_ewise_leave_rounding(struct vq_ewise *prog);
 /* Where operand i of a program is that begins at p, n elements on. */
 static inline const float *
 vq_ewise_at(const struct vq_ewise *prog, int i, const float *p, int64_t n)

@@ -183,31 +183,43 @@ erf_of(float x)
 	return a < 1.0f ? x * p : large;
 }
 
-/* For large negative x relative to x, not to the vanishing result. */
-INLINE float
-gelu_of(float x)
-{
-	return 0.5f * x * (1.0f + erf_of(x * 0.707106781f));
-}
-
 /*
- * Phi(x) + x phi(x), of the normal distribution.  Both come from one exponential: the tail
- * is Hastings' polynomial (Abramowitz, Stegun 7.1.26) times it, good to 2e-7.  Past 15 it is
- * 0, and x may be infinite.
+ * Phi(x) of the normal distribution, and *e = exp(-x^2 / 2): Hastings' polynomial (Abramowitz,
+ * Stegun 7.1.26) times the exponential, good to 1e-7 of 1.  Past 13 it is its limit.
  */
 INLINE float
-gelu_derivative_of(float x)
+normal_of(float x, float *e)
 {
-	float t = x > 15.0f ? 15.0f : x;
+	float t = x > 13.0f ? 13.0f : x, p = 1.061405429f;
+	int32_t n;
 
-	t = t < -15.0f ? -15.0f : t;
-	float e = exp_of(-0.5f * t * t), u = 1.0f / (1.0f + 0.231641888f * fabsf(t)), p = 1.061405429f;
+	t = t < -13.0f ? -13.0f : t;
+	float y = 1.0f + expm1_reduced(-0.5f * t * t, &n), u = 1.0f / (1.0f + 0.231641888f * fabsf(t));
+	*e = fabsf(x) > 13.0f ? 0 : y * float_of((uint32_t)(n + 127) << 23);
 	p = p * u - 1.453152027f;
 	p = p * u + 1.421413741f;
 	p = p * u - 0.284496736f;
 	p = p * u + 0.254829592f;
-	p = 0.5f * p * u * e;
-	return (t < 0 ? p : 1.0f - p) + 0.398942280f * t * e;
+	p = 0.5f * p * u * *e;
+	return t < 0 ? p : 1.0f - p;
+}
+
+/* For large negative x relative to x, not to the vanishing result. */
+INLINE float
+gelu_of(float x)
+{
+	float e;
+
+	return x * normal_of(x, &e);
+}
+
+/* Phi(x) + x phi(x); x may be infinite. */
+INLINE float
+gelu_derivative_of(float x)
+{
+	float e, phi = normal_of(x, &e);
+
+	return phi + 0.398942280f * (x > 13.0f ? 13.0f : x < -13.0f ? -13.0f : x) * e;
 }
 
 /* 0.5 (1 + tanh u) is sigmoid(2 u). */
@@ -530,13 +542,14 @@ max_row(const float *x, int64_t n)
 
 /* --- the table's rows ---------------------------------------------------- */
 
-#define EWISE_ROWS { \
+#define EWISE_ROWS EWISE_ROWS_OF(row_BF16)
+#define EWISE_ROWS_OF(bf16) { \
 	[VQ_EW_COPY] = row_COPY, [VQ_EW_NEG] = row_NEG, [VQ_EW_ABS] = row_ABS, [VQ_EW_SIGN] = row_SIGN, \
 	[VQ_EW_SQUARE] = row_SQUARE, [VQ_EW_SQRT] = row_SQRT, [VQ_EW_RSQRT] = row_RSQRT, \
 	[VQ_EW_RECIPROCAL] = row_RECIPROCAL, [VQ_EW_EXP] = row_EXP, [VQ_EW_LOG] = row_LOG, \
 	[VQ_EW_SIN] = row_SIN, [VQ_EW_COS] = row_COS, [VQ_EW_TANH] = row_TANH, \
 	[VQ_EW_SIGMOID] = row_SIGMOID, [VQ_EW_ERF] = row_ERF, [VQ_EW_FLOOR] = row_FLOOR, \
-	[VQ_EW_ROUND] = row_ROUND, [VQ_EW_BF16] = row_BF16, [VQ_EW_RELU] = row_RELU, [VQ_EW_LEAKY_RELU] = row_LEAKY_RELU, \
+	[VQ_EW_ROUND] = row_ROUND, [VQ_EW_BF16] = bf16, [VQ_EW_RELU] = row_RELU, [VQ_EW_LEAKY_RELU] = row_LEAKY_RELU, \
 	[VQ_EW_ELU] = row_ELU, [VQ_EW_SOFTPLUS] = row_SOFTPLUS, [VQ_EW_SILU] = row_SILU, \
 	[VQ_EW_GELU] = row_GELU, [VQ_EW_GELU_TANH] = row_GELU_TANH, [VQ_EW_CLAMP] = row_CLAMP, \
 	[VQ_EW_AFFINE] = row_AFFINE, [VQ_EW_POWC] = row_POWC, \

@@ -186,6 +186,8 @@ vq_epilogue_of(struct vq_epilogue *e, const struct vq_call *c)
 		e->in[1 + i] = c->in[own + i].data;
 		e->own.half |= (uint8_t)((c->in[own + i].type->dtype == VQ_BF16) << (1 + i));
 	}
+	if (c->out[0].type->dtype == VQ_BF16 && !vq_ewise_leave_rounding(&e->own))
+		e->prog = NULL;
 }
 
 void

@@ -12,6 +12,7 @@
 
 enum { PER = 2 };
 #include "ops/kernels/gemm_micro_avx512_body.h"
+#include "ops/kernels/tables.h"
 
 static inline __attribute__((always_inline)) __m512
 madd(__m512 x, __m512 y, __m512 sum)
@@ -85,6 +86,32 @@ pack(float *to, const float *from, int64_t ld, int64_t len, int n)
 	pack_zipped(to, from, from + ld, 2 * ld, len / 2, n);
 	if (len % 2)
 		pack_zipped(to + len / 2 * NR, from + (len - 1) * ld, NULL, 0, 1, n);
+}
+
+void
+vq_narrow_avx512bf16(uint16_t *to, const float *from, int64_t n)
+{
+	int64_t i = 0;
+
+	for (; i + 32 <= n; i += 32)
+		_mm512_storeu_ps((float *)(to + i), pairs(_mm512_loadu_ps(from + i), _mm512_loadu_ps(from + i + 16)));
+	for (; i < n; i += 16) {
+		__mmask16 there = mask_of(n - i < 16 ? (int)(n - i) : 16);
+
+		_mm256_mask_storeu_epi16(to + i, there, (__m256i)_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(there, from + i)));
+	}
+}
+
+void
+vq_round_avx512bf16(float *y, const float *a, const float *b, const float *c, float p, float q, int64_t n)
+{
+	(void)b, (void)c, (void)p, (void)q;
+	for (int64_t i = 0; i < n; i += 16) {
+		__mmask16 there = mask_of(n - i < 16 ? (int)(n - i) : 16);
+		__m256i half = (__m256i)_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(there, a + i));
+
+		_mm512_mask_storeu_ps(y + i, there, (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+	}
 }
 
 const struct vq_gemm_micro vq_gemm_avx512bf16 = {
