@@ -25,32 +25,35 @@ def graph(name):
 # --- two threads over one --------------------------------------------------------
 
 def scaling(o):
-    """Steps of more than 1 GFLOP on one thread and on all, in turn."""
+    """Steps of more than 1 GFLOP on one thread and on all, in turn, and a plain matrix product in the same processes:
+    what the machine itself gives for its threads."""
     for file, stage in find_stages(o):
         if isinstance(stage, Failed) or stage.flops < 1e9:
             continue        # its file's failure is told with the steps
         try:
             batch = batch_for(o, stage)
-            one, all_ = [], []
+            one, all_, roof = [], [], []
             for k in range(1 if o.quick else 3):
                 steps = 2 if k == 0 else max(2, min(50, int(500 * o.seconds / 12 / one[0])))
-                one.append(median_ms(bench(o, file, stage.name, steps, 1, batch, threads=1)))
+                alone = bench(o, file, stage.name, steps, 1, batch, threads=1)
+                one.append(median_ms(alone))
                 got = bench(o, file, stage.name, 2 * steps, 1, batch)
                 all_.append(median_ms(got))
+                roof.append(got["roof_gflops"] / alone["roof_gflops"])
             yield {"file": named(file), "stage": stage.name, "batch": batch, "stage_batch": stage.batch,
                    "threads": got["threads"], "one_ms": median(one), "all_ms": median(all_),
-                   "times": median(a / b for a, b in zip(one, all_))}
+                   "times": median(a / b for a, b in zip(one, all_)), "roof_times": median(roof)}
         except Failed as e:
             yield e
 
 
 SCALING = Table("threads: a step on all over one", ("stage", 31, True), ("batch", 6, False), ("threads", 7, False),
-                ("1 thread ms", 11, False), ("all ms", 8, False), ("times", 6, False))
+                ("1 thread ms", 11, False), ("all ms", 8, False), ("times", 6, False), ("a product's", 11, False))
 
 
 def show_scaling(r):
     SCALING.row(f"{os.path.basename(r['file']).removesuffix('.yaml')}, {r['stage']}", r["batch"], r["threads"],
-                ms(r["one_ms"]), ms(r["all_ms"]), f"{r['times']:.2f}")
+                ms(r["one_ms"]), ms(r["all_ms"]), f"{r['times']:.2f}", f"{r['roof_times']:.2f}")
 
 
 # --- growth ----------------------------------------------------------------------
@@ -248,7 +251,8 @@ def markdown(found):
     if found.get("scaling"):
         rows = sorted(found["scaling"], key=lambda r: r["times"])
         line(f"{rows[0]['threads']} threads over one, steps above 1 GFLOP",
-             f"{rows[0]['times']:.2f} ({stage_of(rows[0])}) to {rows[-1]['times']:.2f} ({stage_of(rows[-1])})")
+             f"{rows[0]['times']:.2f} ({stage_of(rows[0])}) to {rows[-1]['times']:.2f} ({stage_of(rows[-1])}); "
+             f"a matrix product alone {median(r['roof_times'] for r in rows):.2f}")
     for r in found.get("growth", []):
         line(f"time per FLOP of `vqvae_mnist`, {r['what']} {r['sizes'][0]['size']} to {r['sizes'][-1]['size']}",
              f"within {100 * r['spread']:.0f} %")
