@@ -4,9 +4,12 @@
 #include "engine/checkpoint.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include <jansson.h>
 
 #include "engine/safetensors.h"
 
@@ -254,13 +257,45 @@ vq_checkpoint_hash(const char *path, char hex[17], struct vq_diags *d)
 	return 0;
 }
 
+/* The stage that a checkpoint says it is of, for free(); NULL where it does not, or cannot be read. */
+static char *
+stage_of(const char *path)
+{
+	enum { MOST = 64 << 20 };
+	FILE *f = fopen(path, "rb");
+	unsigned char size[8];
+	uint64_t n = 0;
+	char *text = NULL, *stage = NULL;
+	json_error_t why;
+
+	if (f && fread(size, 1, sizeof(size), f) == sizeof(size))
+		for (int i = 7; i >= 0; i--)
+			n = n << 8 | size[i];
+	if (n > 0 && n <= MOST) {
+		text = vq_alloc((size_t)n);
+		json_t *o = fread(text, 1, (size_t)n, f) == n ? json_loadb(text, (size_t)n, 0, &why) : NULL;
+		const char *s = json_string_value(json_object_get(json_object_get(o, "__metadata__"), "stage"));
+		stage = s ? vq_strdup(s) : NULL;
+		json_decref(o);
+	}
+	free(text);
+	if (f)
+		fclose(f);
+	return stage;
+}
+
+/* The best of a stage that has been left behind lacks what was trained since. */
 char *
 vq_checkpoint_of(const char *dir)
 {
 	char *best = vq_asprintf("%s/checkpoints/best.safetensors", dir);
+	char *last = vq_asprintf("%s/checkpoints/last.safetensors", dir);
+	char *of_best = stage_of(best), *of_last = stage_of(last);
+	bool old = of_best && of_last && strcmp(of_best, of_last) != 0;
+	char *path = access(best, F_OK) == 0 && !old ? best : last;
 
-	if (access(best, F_OK) == 0)
-		return best;
-	free(best);
-	return vq_asprintf("%s/checkpoints/last.safetensors", dir);
+	free(path == best ? last : best);
+	free(of_best);
+	free(of_last);
+	return path;
 }

@@ -37,7 +37,8 @@ int vq_checkpoint_load(const char *path, struct vq_vars *v, enum vq_load what,
     struct vq_meta *meta, struct vq_diags *d);
 /* Whether a tensor's name is that of a weight: not of an optimizer's or of training's state. */
 bool vq_is_weight(const char *name);
-/* The file with a run's weights, for free(): those that validation found best, or the last ones. */
+/* The file with a run's weights, for free(): those that validation found best in the stage that the run is in, or the
+ * last ones. */
 char *vq_checkpoint_of(const char *run);
 /* One hash over all tensors, by name, no time stamps: 16 hex digits. */
 void vq_vars_hash(const struct vq_vars *v, char hex[17]);

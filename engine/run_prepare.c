@@ -109,7 +109,7 @@ untrained(struct vq_running *s, int i, int k)
 	return name;
 }
 
-/* --stage of a new run leaves out the stages before: what those train must have come from elsewhere. */
+/* --stage leaves out other stages: what those train must have come from elsewhere, or be trained already. */
 static int
 check_trained(struct vq_running *s)
 {
@@ -118,8 +118,9 @@ check_trained(struct vq_running *s)
 			const char *name = vq_run_wants(s, k) ? NULL : untrained(s, i, k);
 			if (name == NULL)
 				continue;
-			vq_help(vq_error(s->d, VQ_USAGE, NULL, "--stage %s: stage %s reads %s, which stage %s trains, and this new run has not",
-			    s->o->stage, vq_model_stage_name(s->model, i), name, vq_model_stage_name(s->model, k)),
+			vq_help(vq_error(s->d, VQ_USAGE, NULL, "--stage %s: stage %s reads %s, which stage %s trains, and this%s run has not",
+			    s->o->stage, vq_model_stage_name(s->model, i), name, vq_model_stage_name(s->model, k), s->resumed ? "" : " new"),
+			    s->resumed ? "without --stage it is trained first" :
 			    "--resume RUN does the stage in a run that is trained; without --stage all are done");
 			return -1;
 		}
@@ -444,7 +445,7 @@ vq_run_prepare(struct vq_running *s, bool *stop)
 	}
 	if (!s->resumed && ((code = load_weights(s, stop)) != 0 || *stop))
 		return code;
-	if (!s->resumed && check_trained(s) < 0)
+	if (check_trained(s) < 0)
 		return (int)vq_diags_status(s->d);
 	start_reading(s);
 	if (judge_stages(s, &bytes) < 0)

@@ -268,6 +268,52 @@ print_json(struct vq_sample_task *k, const struct vq_drawing *w)
 
 /* --- the command -------------------------------------------------------------- */
 
+/* The first of vars, from number n on, that a stage trains, or NULL. */
+static const char *
+trained_by(struct vq_sample_task *k, const struct vq_train *t, const struct vq_vars *vars, int n)
+{
+	struct vq_graph *g = vq_eval_graph(k->m, t, 1, &k->c->d);
+	const char *name = NULL;
+
+	for (int v = n; g && v < vars->count && name == NULL; v++)
+		for (int u = 0; u < t->updates && vq_graph_find(g, vars->var[v].name) != VQ_NONE; u++)
+			if (vq_update_trains(&t->update[u], vars->var[v].name))
+				name = vars->var[v].name;
+	vq_graph_free(g);
+	return name;
+}
+
+/* What is drawn with must have been trained, as far as stages train it. */
+static int
+check_trained(struct vq_sample_task *k)
+{
+	struct vq_vars reads = { .types_only = true };
+	const char *run = k->o->checkpoint ? k->o->checkpoint : k->c->arg[0], *name;
+	struct vq_diags unheard = { 0 };	/* what does not fit is the sampler's to say */
+	int n = k->vars.count, error;
+
+	for (int i = 0; i < n; i++)
+		vq_vars_borrow(&reads, k->vars.var[i].name, &k->vars.var[i]);
+	error = vq_sample_bind(k->m, &k->s, &reads, 1, &unheard);
+	if (error < 0)
+		n = reads.count;
+	for (int i = 0; i < vq_model_stages(k->m) && n < reads.count; i++) {
+		struct vq_train t = { 0 };
+		if (vq_stage_kind(k->m, i, &k->c->d) == VQ_STAGE_TRAIN && vq_train_read(k->m, i, &t, &k->c->d) == 0 &&
+		    (name = trained_by(k, &t, &reads, n)) != NULL) {
+			struct vq_diag *e = vq_usage_error(k->c, "stage %s reads %s, which stage %s trains, and %s has not come to that",
+			    k->s.name, name, t.name, run);
+			if (k->o->checkpoint == NULL)
+				vq_help(e, "vqgraph run --resume %s goes on", run);
+			n = reads.count;
+		}
+		vq_train_free(&t);
+	}
+	vq_diags_free(&unheard);
+	vq_vars_free(&reads);
+	return k->c->d.count ? -1 : 0;
+}
+
 static int
 prepare(struct vq_sample_task *k)
 {
@@ -280,7 +326,7 @@ prepare(struct vq_sample_task *k)
 	if (choose_classes(k) < 0 || (path = vq_tool_checkpoint(k->c, k->o->checkpoint)) == NULL ||
 	    vq_checkpoint_load(path, &k->vars, VQ_LOAD_ALL, NULL, &k->c->d) < 0)
 		return -1;
-	if (k->o->complete && vq_sample_given(k) < 0)
+	if (check_trained(k) < 0 || (k->o->complete && vq_sample_given(k) < 0))
 		return -1;
 	int64_t batch = k->s.batch < k->n ? k->s.batch : k->n;
 	k->sampler = vq_sampler_new(k->m, &k->s, batch, &k->vars, (int)k->c->threads, &k->c->d);

@@ -298,6 +298,18 @@ err "own.npy has 3 classes, and stage samples 2: class 2 would be learned as no 
 err "what makes \`\$kinds\` there must be the data's 3"
 run 0 run drawn.yaml --name more --progress none --max-steps 1 kinds=5 "$@"
 err "stage samples draws 5 classes, and $folder/own.npy has 3: nothing is learned of the others"
+# Nothing is drawn with what was never trained.
+run 2 sample runs/more --out x.png
+err "stage samples reads prior."
+err ", which stage prior trains, and runs/more has not come to that"
+err "vqgraph run --resume runs/more goes on"
+run 2 run --resume runs/more --stage samples --progress none
+err ", which stage prior trains, and this run has not"
+err "without --stage it is trained first"
+run 0 run --resume runs/more --progress none --max-steps 3
+run 0 sample runs/more -n 2 --out x.png
+# The best of a stage that is behind is not what is taken, though the stage after it has none of its own yet.
+[ -f runs/more/checkpoints/best.safetensors ] || fail "the tokenizer's best is not there"
 # What an encoding stage makes has a type that is known with the file.
 run 3 check two.yaml 'graphs.encode.steps.2.reshape.shape=[$batch, 7, 7]'
 err "input 'code' is i32[32, 49], but the data codes gives i32[32, 7, 7]"
