@@ -79,24 +79,57 @@ find_run(const char *out, const char *resolved, struct found *f)
 		closedir(dir);
 }
 
-/* The first line in which that run's model differs, when there is such a run. */
-static void
-tell_difference(const char *dir, const char *resolved)
+/* Whether one of the lines of text is this one, of n bytes. */
+static bool
+has_line(const char *text, const char *line, size_t n)
+{
+	while (*text) {
+		size_t m = strcspn(text, "\n");
+		if (m == n && strncmp(text, line, n) == 0)
+			return true;
+		text += m + (text[m] == '\n');
+	}
+	return false;
+}
+
+/* "it has `a`, this one `b`": the first line in which that run's model differs; false when there is none. */
+static bool
+difference(const char *dir, const char *resolved, struct vq_text *out)
 {
 	char *text = resolved_of(dir);
 	const char *a = text, *b = resolved;
+	bool found = false;
 
-	while (a && *a && *b) {
+	while (a && !found && (*a || *b)) {
 		size_t n = strcspn(a, "\n"), m = strcspn(b, "\n");
 		if (n != m || strncmp(a, b, n) != 0) {
-			fprintf(stderr, "%s is of another model: it has `%.*s`, this one `%.*s`\n", dir,
-			    (int)(n < 200 ? n : 200), a, (int)(m < 200 ? m : 200), b);
-			break;
+			bool more = *a && !has_line(b, a, n), less = *b && !has_line(a, b, m);
+			size_t in = strspn(a, " "), on = strspn(b, " ");
+			int shown = (int)(n - in < 200 ? n - in : 200), wanted = (int)(m - on < 200 ? m - on : 200);
+			if (more && !less)
+				vq_text_add(out, "it has `%.*s`, this one has not", shown, a + in);
+			else if (less && !more)
+				vq_text_add(out, "this one has `%.*s`, it has not", wanted, b + on);
+			else
+				vq_text_add(out, "it has `%.*s`, this one `%.*s`", shown, a + in, wanted, b + on);
+			found = true;
 		}
 		a += n + (a[n] == '\n');
 		b += m + (b[m] == '\n');
 	}
 	free(text);
+	return found;
+}
+
+/* Told where there is such a run, with what becomes of it. */
+static void
+tell_difference(const char *dir, const char *resolved, const char *then)
+{
+	struct vq_text what = { 0 };
+
+	if (difference(dir, resolved, &what))
+		fprintf(stderr, "%s is of another model: %s%s\n", dir, what.s, then);
+	vq_text_free(&what);
 }
 
 /* --- a run that was named --------------------------------------------------- */
@@ -114,10 +147,37 @@ expand_one(const struct vq_model *m, const char *graph, struct vq_diags *d)
 	return n <= 8 ? vq_model_expand(m, graph, false, size, n, d) : NULL;
 }
 
+/* Whether a graph has the same names of free sizes in both: its values are comparable. */
+static bool
+same_sizes(const struct vq_model *there, const struct vq_model *here, const char *graph)
+{
+	const char *a[8], *b[8];
+	int n = vq_model_free_sizes(there, graph, a, 8);
+	bool same = n == vq_model_free_sizes(here, graph, b, 8) && n <= 8;
+
+	for (int i = 0; i < n && same; i++)
+		same = strcmp(a[i], b[i]) == 0;
+	return same;
+}
+
+/* What keeps a run from being built on, and how it can be. */
+static void
+refuse(const struct vq_base *b, const char *dir, const char *resolved, struct vq_diag *e)
+{
+	struct vq_text what = { 0 };
+
+	if (difference(dir, resolved, &what))
+		vq_note(e, NULL, "that run is of another model than %s: %s", b->path, what.s);
+	vq_help(e, "%s.NAME=VALUE sets what that run had set; or a run that starts from its weights: vqgraph run %s --init-from "
+	    "%s/checkpoints/last.safetensors", b->alias, b->path, dir);
+	vq_text_free(&what);
+}
+
 /* Weights of the same shapes can belong to another grid of codes: every value of a graph
- * must have the type that it has in the model that is built on. */
+ * must have the type that it has in the model that is built on; of a graph of other free sizes, every variable. */
 static int
-same_values(const char *dir, const struct vq_graph *there, const struct vq_graph *here, struct vq_diags *d)
+same_values(const char *dir, const struct vq_graph *there, const struct vq_graph *here, bool sizes, struct vq_diag **e,
+    struct vq_diags *d)
 {
 	char is[VQ_TYPE_STR], was[VQ_TYPE_STR];
 
@@ -128,9 +188,10 @@ same_values(const char *dir, const struct vq_graph *there, const struct vq_graph
 		const char *name = leaf ? here->value[w].name : here->named[i - here->values].name;
 		vq_id v = name ? vq_graph_find_output(there, name) : VQ_NONE;
 
-		if (v == VQ_NONE || vq_type_equal(vq_type_at(there, v), vq_type_at(here, w)))
+		bool variable = here->value[w].kind == VQ_PARAM || here->value[w].kind == VQ_STATE;
+		if (v == VQ_NONE || (!sizes && !variable) || vq_type_equal(vq_type_at(there, v), vq_type_at(here, w)))
 			continue;
-		vq_error(d, VQ_CHECKPOINT, NULL, "%s does not fit: %s of graph %s is %s there, and %s in what is built on it",
+		*e = vq_error(d, VQ_CHECKPOINT, NULL, "%s does not fit: %s of graph %s is %s there, and %s in what is built on it",
 		    dir, name, here->name, vq_type_str(vq_type_at(there, v), was), vq_type_str(vq_type_at(here, w), is));
 		return -1;
 	}
@@ -145,23 +206,27 @@ check_named(const struct vq_run_options *o, const struct vq_base *b, const char 
 	struct vq_model *there = access(path, R_OK) == 0 ? vq_model_load(path, NULL, 0, &unheard) : NULL;
 	struct vq_model *here = there ? vq_model_load(b->path, b->set, b->nset, d) : NULL;
 	struct vq_text resolved = { 0 };
+	struct vq_diag *e = NULL;
 	int error = there && !here ? -1 : 0;
 	char state[VQ_STATE_STR];
+
+	if (here)
+		vq_model_print(here, &resolved);
 
 	for (int i = 0; here && error == 0 && i < vq_model_graphs(here); i++) {
 		struct vq_graph *g = expand_one(here, vq_model_graph_name(here, i), &unheard);
 		struct vq_graph *t = expand_one(there, vq_model_graph_name(here, i), &unheard);
-		error = g && t ? same_values(dir, t, g, d) : 0;
+		error = g && t ? same_values(dir, t, g, same_sizes(there, here, g->name), &e, d) : 0;
 		vq_graph_free(g);
 		vq_graph_free(t);
 	}
 	if (error == 0 && !o->quiet)
 		fprintf(stderr, "%s is %s%s\n", b->alias, dir, strcmp(vq_run_state_of(dir, state), VQ_RUN_DONE) == 0 ? "" :
 		    ", which has not come to its end");
-	if (here && error == 0 && !o->quiet) {
-		vq_model_print(here, &resolved);
-		tell_difference(dir, resolved.s);
-	}
+	if (here && error == 0 && !o->quiet)
+		tell_difference(dir, resolved.s, "; its weights fit and are taken");
+	if (e)
+		refuse(b, dir, resolved.s, e);
 	vq_text_free(&resolved);
 	vq_model_free(here);
 	vq_model_free(there);
@@ -330,7 +395,7 @@ find_or_make(const struct vq_run_options *o, const struct vq_base *b, double sta
 		if (f.dir && !o->quiet)
 			fprintf(stderr, "%s has not come to its end: it goes on first\n", f.dir);
 		else if (!o->quiet)
-			tell_difference(same, resolved.s);
+			tell_difference(same, resolved.s, "");
 		if (!f.dir && !o->quiet)
 			fprintf(stderr, "there is no finished run of %s in %s: it is trained first\n", b->path, out);
 		code = make_run(o, b, f.dir, started, d);

@@ -161,7 +161,7 @@ wait $pid 2>/dev/null
 
 # A number of the tokenizer, set through its alias, makes another tokenizer.
 run 0 run prior.yaml tok.codes=8 --name eight --max-steps 3 --progress none
-err 'runs/tok is of another model: it has `  codes: 16`, this one `  codes: 8`'
+err 'runs/tok is of another model: it has `codes: 16`, this one `codes: 8`'
 err "stage vqvae: stopped after step 3 of 20"
 [ -d runs/tok-2 ] || fail "no run of the other tokenizer"
 run 0 run prior.yaml tok.codes=8 --name eight --progress none
@@ -195,7 +195,19 @@ err "runs/grid does not fit: enc of graph autoencode is f32[1, 14, 14, 4] there,
 sed 's/- relu/- silu/' tok.yaml >act.yaml
 run 0 run act.yaml -q
 run 0 run prior.yaml --base tok=runs/act --name other --max-steps 1 --progress none
-err 'runs/act is of another model: it has `      - {silu: {}}`, this one `      - {relu: {}}`'
+err 'runs/act is of another model: it has `- {silu: {}}`, this one `- {relu: {}}`; its weights fit and are taken'
+# A graph that takes other sizes than it did has its variables compared; what differs is said, and what to do.
+mkdir before
+sed 's/^stages:/  decode:\n    in:\n      code: i32[batch, 49]\n    steps: [{lookup: {table: vq.book, index: code}, as: z}]\n    out: [z]\nstages:/' tok.yaml >before/tok.yaml
+sed 's/i32\[batch, 49\]/i32[batch, rows, columns]/' before/tok.yaml >before/free.yaml
+sed 's/tok: tok/tok: free/' prior.yaml >before/prior.yaml
+run 0 run before/tok.yaml -q --name before stages.vqvae.data.limit=320
+run 0 run before/prior.yaml --base tok=runs/before --name other --max-steps 1 --progress none
+err 'runs/before is of another model: '
+err '; its weights fit and are taken'
+run 5 run prior.yaml --base tok=runs/grid --name other
+err "note: that run is of another model than tok.yaml: it has "
+err "help: tok.NAME=VALUE sets what that run had set; or a run that starts from its weights: vqgraph run tok.yaml --init-from runs/grid/"
 # More tokens than positions; fewer tokens than the tokenizer has codes.
 sed 's/length: 49, width: \$width/length: 40, width: $width/' prior.yaml >short.yaml
 run 3 run short.yaml --name other
