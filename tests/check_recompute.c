@@ -108,6 +108,20 @@ check_same(const struct step *a, const struct step *b)
 	}
 }
 
+/* Both take two steps and end there. */
+static void
+check_two_steps(struct step *a, struct step *b)
+{
+	for (int i = 0; i < 2; i++) {
+		a->count = b->count = (float)i + 1;
+		ck_assert(vq_plan_run_guarded(a->p, 5, (uint64_t)i));
+		ck_assert(vq_plan_run_guarded(b->p, 5, (uint64_t)i));
+	}
+	check_same(a, b);
+	close_step(a);
+	close_step(b);
+}
+
 START_TEST(the_same_bits_in_less_memory)
 {
 	const struct model *x = &models[_i];
@@ -117,14 +131,7 @@ START_TEST(the_same_bits_in_less_memory)
 	open_step(&again, x, false);
 	ck_assert_msg((double)again.p->arena_bytes < x->most * (double)kept.p->arena_bytes, "%s: %lld bytes, %lld with everything kept",
 	    x->file, (long long)again.p->arena_bytes, (long long)kept.p->arena_bytes);
-	for (int i = 0; i < 2; i++) {
-		kept.count = again.count = (float)i + 1;
-		ck_assert(vq_plan_run_guarded(kept.p, 5, (uint64_t)i));
-		ck_assert(vq_plan_run_guarded(again.p, 5, (uint64_t)i));
-	}
-	check_same(&kept, &again);
-	close_step(&kept);
-	close_step(&again);
+	check_two_steps(&kept, &again);
 }
 END_TEST
 
@@ -154,14 +161,7 @@ START_TEST(the_same_bits_kept_as_bf16)
 	ck_assert_int_eq(full.p->steps, half.p->steps);
 	ck_assert_msg((double)half.p->arena_bytes < x->most * (double)full.p->arena_bytes, "%s: %lld bytes, %lld as f32",
 	    x->file, (long long)half.p->arena_bytes, (long long)full.p->arena_bytes);
-	for (int i = 0; i < 2; i++) {
-		full.count = half.count = (float)i + 1;
-		ck_assert(vq_plan_run_guarded(full.p, 5, (uint64_t)i));
-		ck_assert(vq_plan_run_guarded(half.p, 5, (uint64_t)i));
-	}
-	check_same(&full, &half);
-	close_step(&full);
-	close_step(&half);
+	check_two_steps(&full, &half);
 }
 END_TEST
 
