@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -283,6 +284,24 @@ remove_folder(const struct vq_run *r)
 		remove(path);
 		free(path);
 	}
+}
+
+static int
+remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+	return remove(path);
+}
+
+void
+vq_run_remove(struct vq_run *r)
+{
+	char *latest = vq_run_path(r, "../latest"), to[NAME_MOST + 8];
+	ssize_t n = readlink(latest, to, sizeof(to));
+
+	if (n > 0 && (size_t)n == strlen(strrchr(r->dir, '/') + 1) && strncmp(to, strrchr(r->dir, '/') + 1, (size_t)n) == 0)
+		unlink(latest);
+	nftw(r->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	free(latest);
 }
 
 static struct vq_run *

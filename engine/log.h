@@ -44,6 +44,8 @@ void vq_run_close(struct vq_run *r);
 const char *vq_run_dir(const struct vq_run *r);
 /* "<dir>/<relative>", for free(). */
 char *vq_run_path(const struct vq_run *r, const char *fmt, ...) VQ_PRINTF(2, 3);
+/* Removes the folder of a run that came to nothing; `latest`, too, where it leads there.  r is still to be closed. */
+void vq_run_remove(struct vq_run *r);
 /* Replaces resolved.yaml: what is set when a run is resumed stays set. */
 int vq_run_resolved(struct vq_run *r, const char *text, struct vq_diags *d);
 /* Makes a folder in the run's, if it is not there. */

@@ -154,7 +154,7 @@ run_stages(struct vq_running *s)
 	struct vq_stage_run r = {
 		.o = o, .model = s->model, .vars = &s->vars, .run = s->run, .seed = s->seed, .started = s->started,
 		.deadline = o->max_seconds > 0 ? s->started + o->max_seconds : 0,
-		.signal = &stopped_by, .save = &asked_to_save, .cut = &s->cut,
+		.signal = &stopped_by, .save = &asked_to_save, .cut = &s->cut, .begun = &s->begun,
 	};
 	int code = 0, n = vq_model_stages(s->model);
 
@@ -174,6 +174,7 @@ run_stages(struct vq_running *s)
 			break;
 		}
 		code = run_stage(s, &r, i);
+		s->begun |= code == 0 && s->stage[i].kind != VQ_STAGE_LOAD;
 		if (code == 0 && stopped_by)
 			code = 128 + stopped_by;
 	}
@@ -220,6 +221,8 @@ vq_run_file(const struct vq_run_options *o, struct vq_diags *d)
 		code = run_stages(&s);
 		vq_run_say(s.run, code == 0 && !s.cut ? "done: %s%s%s" : "stopped: %s", vq_run_dir(s.run),
 		    s.left ? ", of its stages only " : "", s.left ? o->stage : "");
+		if (code > 0 && code < 128 && !s.begun && !o->resume)	/* another attempt would leave another one */
+			vq_run_remove(s.run);
 	}
 	stop_reading(&s);
 	for (int i = 0; s.stage && i < vq_model_stages(s.model); i++)

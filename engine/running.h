@@ -25,6 +25,7 @@ struct vq_running {
 	struct vq_run *run;
 	int first;			/* stage to begin with */
 	bool resumed;
+	bool begun;			/* a stage has trained, or anything but loaded */
 	bool cut, left;			/* a stage ended before its time; --stage left some out */
 	int weights, taken;		/* of the model; from --init-from */
 	uint64_t seed;

@@ -185,6 +185,7 @@ struct vq_stage_run {
 	/* Being read already for this stage: its data and what it evaluates on, or NULL. */
 	struct vq_opening *data, *val;
 	bool *cut;			/* set when a stage ends before its time */
+	bool *begun;			/* set with the first step of training; or NULL */
 };
 /* Where a run stands. */
 struct vq_position {
@@ -225,6 +226,7 @@ enum { VQ_MAX_RENAMES = 256, VQ_MAX_IGNORED = 16 };
 struct vq_load_stage {
 	struct vq_train t;		/* graph and name */
 	struct vq_range at;
+	const struct vq_tree *tree;
 	const char *graph, *file;
 	int layout;			/* 0: as here; 1: PyTorch's */
 	const char *ours[VQ_MAX_RENAMES], *theirs[VQ_MAX_RENAMES];	/* beginnings of names */

@@ -63,7 +63,7 @@ vq_load_read(const struct vq_model *m, int i, struct vq_load_stage *s, struct vq
 	static const char *const others[] = { "do", "names", "ignore", NULL };
 	const struct vq_tree *t = vq_model_stage(m, i);
 
-	*s = (struct vq_load_stage){ .at = t->at };
+	*s = (struct vq_load_stage){ .at = t->at, .tree = t };
 	vq_params_default(params, s);
 	if (vq_model_read_params(m, t, "a stage that loads", params, s, others, d) < 0 ||
 	    read_pairs(m, vq_tree_get(t, "names"), s, d) < 0 || read_ignored(m, vq_tree_get(t, "ignore"), s, d) < 0)
@@ -178,6 +178,14 @@ struct loading {
 	int tensors, errors;
 };
 
+static const struct vq_range *
+key_at(const struct vq_load_stage *s, const char *key)
+{
+	const struct vq_tree *t = vq_tree_get(s->tree, key);
+
+	return t ? &t->at : &s->at;
+}
+
 static void
 refuse(struct loading *l, const struct vq_value *v, const char *theirs, const struct vq_var *there)
 {
@@ -186,11 +194,12 @@ refuse(struct loading *l, const struct vq_value *v, const char *theirs, const st
 	if (l->errors++ >= MAX_SHOWN)
 		return;
 	if (there == NULL)
-		vq_error(l->d, VQ_CHECKPOINT, NULL, "%s lacks %s, which is %s %s", l->path, theirs, v->name,
-		    vq_type_str(&v->type, want));
+		vq_help(vq_error(l->d, VQ_CHECKPOINT, key_at(l->s, "names"), "%s lacks %s, which is %s %s", l->path, theirs, v->name,
+		    vq_type_str(&v->type, want)), "names: {%s: ...} says what the file calls it, or the beginning of its name", v->name);
 	else
-		vq_error(l->d, VQ_CHECKPOINT, NULL, "%s has %s as %s, and %s %s cannot be made of it", l->path, theirs,
-		    vq_type_str(&there->type, is), v->name, vq_type_str(&v->type, want));
+		vq_help(vq_error(l->d, VQ_CHECKPOINT, key_at(l->s, "file"), "%s has %s as %s, and %s %s cannot be made of it", l->path,
+		    theirs, vq_type_str(&there->type, is), v->name, vq_type_str(&v->type, want)), l->s->layout == 0 ?
+		    "the model's sizes must be the file's; layout: torch turns what PyTorch saved" : "the model's sizes must be the file's");
 }
 
 /* A number that is none, or that our type cannot hold, would be found only when a loss is not finite. */
@@ -255,6 +264,17 @@ check_unused(struct loading *l)
 		vq_error(l->d, VQ_CHECKPOINT, NULL, "%s: %d more", l->path, l->errors - MAX_SHOWN);
 }
 
+/* What the reader refuses is told with the place and what makes a file that it takes. */
+static int
+read_file(const struct vq_load_stage *s, const char *path, struct vq_vars *file, struct vq_diags *d)
+{
+	if (vq_checkpoint_load(path, file, VQ_LOAD_ALL, NULL, d) == 0)
+		return 0;
+	vq_help(vq_error(d, VQ_CHECKPOINT, key_at(s, "file"), "stage %s cannot load its weights", s->t.name), "a safetensors file of f32 tensors "
+	    "is wanted: safetensors.torch.save_file({k: v.float().contiguous() for k, v in state.items()}, FILE)");
+	return -1;
+}
+
 int
 vq_load_run(const struct vq_stage_run *r, int stage, struct vq_diags *d)
 {
@@ -268,7 +288,7 @@ vq_load_run(const struct vq_stage_run *r, int stage, struct vq_diags *d)
 		l.path = find_file(r->model, &s, &a);
 		g = vq_eval_graph(r->model, &s.t, 1, d);
 	}
-	if (g && vq_checkpoint_load(l.path, &file, VQ_LOAD_ALL, NULL, d) == 0 &&
+	if (g && read_file(&s, l.path, &file, d) == 0 &&
 	    vq_vars_bind(r->vars, g, r->seed, d) == 0) {
 		l.g = g;
 		l.used = vq_alloc_array((size_t)file.count + 1, sizeof(*l.used));

@@ -434,6 +434,8 @@ one_step(struct vq_trainer *s)
 	vq_assert(n == s->t->data.batch);
 	set_rates(s);
 	vq_trainer_bind(p, s->data, field);
+	if (s->r->begun)
+		*s->r->begun = true;
 	if (!vq_plan_run_guarded(p, s->r->seed, (uint64_t)s->step))
 		return not_finite(s, p);
 	s->step++;

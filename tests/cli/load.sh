@@ -110,6 +110,9 @@ err 'ignore: ["norm.num_batches_tracked"]'
 sed 's/net.head: classifier/net.head: clasifier/' net.yaml >slip.yaml
 run 5 run slip.yaml
 err "data/torch.safetensors lacks clasifier.weight, which is net.head.weight f32[4, 5]"
+err "names: {net.head.weight: ...} says what the file calls it"
+err "slip.yaml:"
+expect "no folder is left of an attempt" [ ! -e runs/slip ]
 err "data/torch.safetensors has classifier.bias, for which graph read has no place"
 sed 's/out: 5/out: 4/' net.yaml >narrow.yaml
 run 5 run narrow.yaml
@@ -149,6 +152,12 @@ expect "nothing is loaded" [ ! -e runs/nan/checkpoints/last.safetensors ]
 numbers F32 8 '\000\000\200\377'
 run 5 run small.yaml --name inf
 err "number 1 of net.weight is -inf"
+numbers F16 4 '\000\000'
+run 5 run small.yaml --name half
+err "has dtype F16, which is not known here"
+err "small.yaml:"
+err "v.float().contiguous()"
+expect "no folder is left of it" [ ! -e runs/half ]
 numbers F64 16 '\000\000\000\000\000\000\360\177'
 run 5 run small.yaml --name inf64
 err "number 1 of net.weight is inf"
