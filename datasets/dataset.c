@@ -355,8 +355,11 @@ locate_path(const struct vq_data_spec *spec, struct vq_arena *a, const char **pa
 	missing = k->missing(*path, spec->split);
 	if (missing == NULL)
 		return k;
-	vq_note(vq_error(d, VQ_DATA, spec->at, "%s: %s is missing", *path, missing), NULL, "%s as source holds %s",
-	    k->name, k->layout);
+	struct vq_diag *e = vq_error(d, VQ_DATA, spec->at, "%s: %s is missing", *path, missing);
+	const char *const *split = vq_data_splits(spec, a);
+	vq_note(e, NULL, "%s as source holds %s", k->name, k->layout);
+	if (split && split[0])
+		vq_help(e, "it has the split %s: `split: %s` in data, `splits: [%s]` of a stage that encodes", split[0], split[0], split[0]);
 	return NULL;
 }
 

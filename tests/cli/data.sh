@@ -15,6 +15,12 @@ run 0 data verify ./photos
 out "./photos:train  16 samples, image f32[13, 18, 3], 2 classes"
 out "./photos:test  8 samples, image f32[13, 18, 1], 2 classes"
 
+mkdir flat
+cp "$fixtures/rgb.jpg" flat/1.jpg
+run 4 run tiny.yaml 'stages.tok.data={source: ./flat/, split: test, batch: 1, size: 28, channels: 1}'
+err "test is missing"
+err "help: it has the split train: \`split: train\` in data, \`splits: [train]\` of a stage that encodes"
+
 train() {	# code data-keys [validate's data-keys]
 	code=$1
 	run "$code" run tiny.yaml --max-steps 2 "stages.tok.data={source: ./photos, batch: 4, $2}" \
