@@ -121,8 +121,19 @@ note_use(struct vq_summary *s, vq_id v, int reader)
 	}
 }
 
+/* What a step itself gives: the value of its name.  What else goes out of it is only read by gradients. */
 static void
-find_outputs(struct vq_summary *s)
+own_output(struct vq_summary *s, int row)
+{
+	vq_id v = vq_graph_find_output(s->g, s->row[row].path);
+	const struct vq_node *n = v == VQ_NONE ? NULL : vq_node_of(s->g, v);
+
+	if (n && !n->backward && row != s->updates && is_within(s, s->row_of[n - s->g->node], row))
+		s->row[row].out = v;
+}
+
+static void
+find_outputs(struct vq_summary *s, bool all_nodes)
 {
 	const struct vq_graph *g = s->g;
 
@@ -131,6 +142,8 @@ find_outputs(struct vq_summary *s)
 			note_use(s, g->node[i].in[j], s->row_of[i]);
 	for (int i = 0; i < g->outputs; i++)
 		note_use(s, g->output[i].value, VQ_NONE);
+	for (int i = 0; i < s->rows && !all_nodes; i++)
+		own_output(s, i);
 	for (int i = 0; i < s->rows; i++)
 		if (s->row[i].out != VQ_NONE)
 			s->row[i].bytes = (double)vq_type_bytes(vq_type_at(g, s->row[i].out));
@@ -175,7 +188,7 @@ vq_summary_make(struct vq_summary *s, const struct vq_graph *g, bool all_nodes)
 		rows_of_origins(s);
 	for (int i = 0; i < g->nodes; i++)
 		count_node(s, i, seen);
-	find_outputs(s);
+	find_outputs(s, all_nodes);
 	if (!all_nodes)
 		choose_shown(s);
 	s->params = vq_graph_elements(g, VQ_PARAM);
