@@ -117,32 +117,46 @@ check_port(struct expand *x, struct frame *f, int port)
 
 /* --- args ----------------------------------------------------------------- */
 
-/* An op or block that can stand where an arg names one: one input, nothing required. */
+/* Whether a callee can stand where an arg names one: one input, nothing required. */
 static bool
-check_op_arg(const struct vq_number *n, const char *what, const struct vq_range *at, struct vq_diags *d)
+fits_op_arg(const char *name, const struct file *f, struct step *s)
 {
-	struct step s = { .callee = n->text };
+	const struct vq_op *op = vq_op_find(name);
+
+	*s = (struct step){ .callee = name, .op = op };
+	s->kind = op && !(op->flags & VQ_OP_INTERNAL) ? STEP_OP : STEP_BLOCK;
+	s->block = s->kind == STEP_BLOCK ? vq_find_block(f, name) : NULL;
+	if (s->kind == STEP_BLOCK && s->block == NULL)
+		return false;
+	bool fits = vq_step_ports(s) == 1;
+	for (int i = 0; i < vq_step_settings(s); i++)
+		fits &= !vq_step_required(s, i);
+	return fits;
+}
+
+/* What it is called elsewhere is no help where that does not fit; the arg's own sentence says what does. */
+static bool
+check_op_arg(const struct arg *a, const struct vq_number *n, const char *what, const struct vq_range *at, struct vq_diags *d)
+{
+	struct step s, other;
+	struct vq_suggest near;
 	struct vq_diag *e;
 
-	s.op = vq_op_find(n->text);
-	s.kind = s.op && !(s.op->flags & VQ_OP_INTERNAL) ? STEP_OP : STEP_BLOCK;
-	if (s.kind == STEP_BLOCK)
-		s.block = vq_find_block(n->owner, n->text);
+	if (fits_op_arg(n->text, n->owner, &s))
+		return true;
 	if (s.kind == STEP_BLOCK && s.block == NULL) {
-		struct vq_suggest near;
 		e = vq_error(d, VQ_CONFIG, at, "%s: there is no op or block '%s'", what, n->text);
 		vq_suggest_start(&near, n->text);
 		vq_near_callees(n->owner, &near, false);
-		vq_help_near(e, &near);
-		return false;
+		if (near.best && fits_op_arg(near.best, n->owner, &other))
+			vq_help_near(e, &near);
+	} else {
+		e = vq_error(d, VQ_CONFIG, at, "%s: %s does not fit: one input and nothing required is wanted", what, n->text);
+		vq_callee_note(&s, e);
 	}
-	bool fits = vq_step_ports(&s) == 1;
-	for (int i = 0; i < vq_step_settings(&s); i++)
-		fits &= !vq_step_required(&s, i);
-	if (!fits)
-		vq_callee_note(&s, vq_error(d, VQ_CONFIG, at, "%s: %s does not fit: one input and nothing required is wanted",
-		    what, n->text));
-	return fits;
+	if (a->doc)
+		vq_note(e, &a->at, "%s: %s", a->name, a->doc);
+	return false;
 }
 
 static bool
@@ -223,7 +237,7 @@ set_arg(struct expand *x, struct frame *f, int i, const struct vq_tree *t, struc
 		ok = false;
 	}
 	if (ok && a->type == ARG_OP)
-		ok = check_op_arg(&n, what, &t->at, x->d);
+		ok = check_op_arg(a, &n, what, &t->at, x->d);
 	if (ok && (a->type == ARG_INT || a->type == ARG_REAL))
 		ok = in_bounds(&f->scope, a, what, &n, &t->at);
 	if (ok)
