@@ -156,10 +156,17 @@ out "enc.level3.unit.0.attention"
 wrong "levels are left out from the last one on, and the multipliers m1 to m6 are 1, 0, 2, 0, 0, 0" "$gan" modules.enc.vqgan_encoder.m2=0
 wrong "b has h = 32, and a has 16" "$gan" modules.dec.vqgan_decoder.m3=0 perceptual=0
 wrong "33 channels, which 32 groups do not divide" "$gan" width=33 'modules.dec.vqgan_decoder.width=32'
+run 3 check "$gan" width=33
+expect "what follows from the decoder's error is not told" [ "$(grep -c "there is no tensor" "$folder/.err")" -eq 0 ]
 wrong "hinge is what the discriminator minimizes" "$gan" generator=hinge
 wrong "least_squares is a pair: judge is least_squares, and generator neg" "$gan" judge=least_squares
 wrong "least_squares is a pair: judge is hinge, and generator least_squares" "$gan" generator=least_squares
 run 0 check "$gan" judge=least_squares generator=least_squares
+wrong "mse does not fit: one input and nothing required is wanted" "$gan" pixels=mse
+err "of: abs: L1; square: L2"
+wrong "there is no op or block 'l2'" "$gan" pixels=l2
+err "of: abs: L1; square: L2"
+expect "mse, which does not fit, is not proposed" [ "$(grep -c mse "$folder/.err")" -eq 0 ]
 wrong "a limit of 0 allows no weight but 0" "$gan" limit=0
 run 0 check "$gan" factor=0
 wrong "the perceptual net sees 3 channels, and channels is 1: set features.channels" "$gan" channels=1
@@ -193,4 +200,14 @@ run 0 run "$gan" $small --base features=runs/features_cifar10 source="$folder/fl
 	prior_width=16 layers=1 heads=2 prior_epochs=1 stages.prior.data.batch=4 stages.samples.count=4
 expect "codes of the one split are made" [ -f runs/flat/codes/train.code.npy ] && [ ! -e runs/flat/codes/test.code.npy ]
 expect "and samples" [ -f runs/flat/samples/samples.png ]
+
+# --- the summary shows what each block gives, not what gradients read of its inside ---------------------
+run 0 dump "$gan" --graph autoencode
+gives() {
+	grep -qE "^$1 +$2 +$3( |\$)" "$folder/.out" || fail "$1 is not shown with $3"
+}
+gives dec vqgan_decoder 'f32\[32, 32, 32, 3\]'
+gives pixel_loss pixel_loss f32
+gives enc vqgan_encoder 'f32\[32, 8, 8, 32\]'
+gives weight adaptive_weight f32
 finish

@@ -21,6 +21,8 @@ sed -i '1i #!/bin/sh' small.sh
 run 0 run "$src/graphs/prior2_cifar10.yaml" --name two --progress none
 vqgraph=$real
 err "stage codes: train, top i32[320, 4, 4]"
+grep -qE " top codes [0-9]+/16 ppl [0-9]+  bottom codes [0-9]+/16 ppl" runs/vqvae2_cifar10/log.txt ||
+	fail "the log does not say which level's codes it counts"
 err "stage codes: train, bottom i32[320, 8, 8]"
 for file in codes/train.top.npy codes/train.bottom.npy codes/train.label.npy codes/test.bottom.npy samples/samples.png; do
 	expect "the run leaves $file" [ -s "runs/two/$file" ]
