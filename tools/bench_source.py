@@ -13,6 +13,7 @@ import json
 import math
 import re
 
+from bench_kinks import KINKS, Kinks
 from bench_norms import Norms, Unsupported
 
 # How the parameters of a graph are kept: as axes of the graph's array, in order.
@@ -80,13 +81,15 @@ RANDOM = {"random_uniform", "random_normal", "random_integer", "random_uniform_l
           "random_integer_like", "random_rows"}
 
 
-class Source(Norms):
+class Source(Norms, Kinks):
     """
     outputs: names to return. given: what random nodes draw and `nearest` finds is taken from `given`, by path.
+    sides: with given, on which side of a kink a value is, too.
     widen: group norms take f32, for a PyTorch whose autocast hands them bf16 beside weights in f32, which it refuses.
     """
 
-    def __init__(self, graph, outputs, given=False, attention=True, widen=False):
+    def __init__(self, graph, outputs, given=False, attention=True, widen=False, sides=False):
+        self.sides, self.kinks = sides, {}      # kinks: the operands whose sides are given, by path
         self.values, self.given, self.attention, self.widen = graph["values"], given, attention, ".float()" if widen else ""
         self.nodes = [Node(i, d) for i, d in enumerate(graph["nodes"])]
         self._take_gradients(graph)
@@ -285,7 +288,8 @@ class Source(Norms):
         image = self.wants_image(n, out)
         tensor = n.op in TENSORS_ONLY or None not in numbers and n.op != "copy"
         names = dict(zip("xyz", (self.operand(i, image, tensor) for i in n.ins)))
-        self.put(out, ELEMENTWISE[n.op].format(**names, **n.p), image)
+        kinked = self._kink(n, image) if n.op in KINKS else None
+        self.put(out, kinked or ELEMENTWISE[n.op].format(**names, **n.p), image)
 
     def op_where(self, n):
         cond, a, b = n.ins
@@ -728,11 +732,11 @@ class Source(Norms):
     # --- pools and sizes -----------------------------------------------------
 
     def op_max_pool2d(self, n):
-        x, kernel, pad = self.as_image(n.ins[0]), pair(n.p["kernel"]), sides(n.p["pad"])
+        x, kernel, pad, around = self.as_image(n.ins[0]), pair(n.p["kernel"]), sides(n.p["pad"]), "{x}"
         if pad[0] != pad[1] or pad[2] != pad[3] or max(pad[0] * 2 - kernel[0], pad[2] * 2 - kernel[1]) > 0:
-            x, pad = f'F.pad({x}, {(pad[2], pad[3], pad[0], pad[1])}, value=float("-inf"))', [0] * 4
+            around, pad = f'F.pad({{x}}, {(pad[2], pad[3], pad[0], pad[1])}, value=float("-inf"))', [0] * 4
         stride = pair(n.p["stride"] or n.p["kernel"])
-        self.put(n.outs[0], f"F.max_pool2d({x}, {kernel}, {stride}, {(pad[0], pad[2])})", True)
+        self.put(n.outs[0], self._max_pool(n, x, around, f"{kernel}, {stride}, {(pad[0], pad[2])}"), True)
 
     def op_avg_pool2d(self, n):
         x, kernel, pad = self.as_image(n.ins[0]), pair(n.p["kernel"]), sides(n.p["pad"])

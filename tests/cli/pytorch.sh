@@ -351,6 +351,72 @@ expect "running averages are PyTorch's own" sh -c '! grep -q "lerp" .out'
 bench 0 --check --python "$PYTHON" slopes.yaml:s --set stages.s.data.batch=3
 out "hold, within 0.0001"
 
+# Operands beside a kink, where f32 is on another side than f64 and than PyTorch may be: gradients follow the side, and the ops are
+# named. A pool of which both neighbours are as large, with and without an edge on one side.
+cat >kinks.yaml <<'END'
+vqgraph: 1
+blocks:
+  beside:
+    params:
+      one: {shape: [2], init: ones}
+      little: {shape: [2], init: {constant: 1e-9}}
+      less: {shape: [2], init: {constant: 1e-9}}
+      far: {shape: [6], init: {normal: 1}}
+    steps:
+      - {add: {a: one, b: little}, as: more}
+      - {sub: {a: more, b: one}, as: above}
+      - {sub: {a: one, b: less}}
+      - {sub: {b: one}, as: below}
+      - {concat: {x: [above, below, far], axis: 0}, as: x}
+      - {relu: {x: x}}
+      - {sum: {}, as: a}
+      - {leaky_relu: {x: x, slope: 0.25}}
+      - {sum: {}, as: b}
+      - {abs: {x: x}}
+      - {sum: {}, as: c}
+      - {clamp: {x: x, low: 0, high: 1}}
+      - {sum: {}, as: d}
+      - {concat: {x: [one, more], axis: 0}}
+      - {reshape: {shape: [1, 2, 2, 1]}}
+      - {max_pool2d: {kernel: 2}}
+      - {sum: {}, as: e}
+      - {concat: {x: [one, more], axis: 0}}
+      - {reshape: {shape: [1, 2, 2, 1]}}
+      - {max_pool2d: {kernel: 2, pad: [0, 1, 0, 1]}}
+      - {sum: {}, as: f}
+    out: [a, b, c, d, e, f]
+modules:
+  net: beside
+graphs:
+  all:
+    in:
+      image: f32[batch, 2]
+    steps:
+      - {net: {}, as: n}
+      - {mean: {x: image}}
+      - {add: {b: n.a}}
+      - {add: {b: n.b}}
+      - {add: {b: n.c}}
+      - {add: {b: n.d}}
+      - {add: {b: n.e}}
+      - {add: {b: n.f}, as: loss}
+    out: [loss]
+stages:
+  s:
+    do: train
+    graph: all
+    updates: [{minimize: loss, optimizer: {adam: {lr: 1e-3}}}]
+    data: {source: mnist, split: train, batch: 4}
+    epochs: 1
+END
+bench 0 --check --python "$PYTHON" --verbose kinks.yaml
+for op in relu leaky_relu abs clamp max_pool2d; do
+	out "net.$op.0, "
+done
+bench 1 --check --python "$PYTHON" --tolerance 1e-10 kinks.yaml
+out "net.relu.0, 2 beyond its kink"
+out "1.0e-09  DIFFERS"
+
 # The models that are shipped, each stage that trains; of the largest its tokenizer, at an eighth of the size.
 set --
 for model in "$src"/graphs/*.yaml; do
@@ -361,6 +427,8 @@ out "vqvae_mnist.yaml, vqvae"
 out "prior_mnist.yaml, prior"
 out "vqvae_transformer.yaml, prior"
 out "vqgan_cifar10.yaml, tokenizer"
+bench 0 --check --python "$PYTHON" --batch 3 "$src/graphs/vqgan_cifar10.yaml:tokenizer"
+bench 0 --check --python "$PYTHON" --batch 4 "$src/graphs/vqgan_cifar10.yaml:tokenizer"
 bench 0 --check --python "$PYTHON" --batch 2 "$src/graphs/vqgan_256.yaml:tokenizer" --set size=32 --set width=32 --set attention=2
 out "hold, within 0.0001"
 
