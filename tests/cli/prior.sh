@@ -146,6 +146,7 @@ wait $pid || fail "the one of two ended with $?"
 "$vqgraph" run tok.yaml epochs=4000 --out long -q 2>one.err &
 pid=$!
 until [ -s long/tok/metrics.jsonl ]; do sleep 0.1; done
+: >.err		# what the last one said must not be taken for what this one says
 "$vqgraph" run prior.yaml tok.epochs=4000 --out long 2>.err &
 waiting=$!
 for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
