@@ -341,6 +341,14 @@ labels_fit(const struct vq_source_kind *k, const struct vq_data_spec *spec, stru
 	return false;
 }
 
+/* What the split lacks at path.  What has been read and kept need not be looked for again: an archive of many
+ * pictures is passed over for that. */
+static const char *
+missing_of(const struct vq_source_kind *k, const struct vq_data_spec *spec, const char *path)
+{
+	return vq_kept_has(k, spec, path) ? NULL : k->missing(path, spec->split);
+}
+
 /* Kind and path of what a path as source means; NULL after errors. */
 static const struct vq_source_kind *
 locate_path(const struct vq_data_spec *spec, struct vq_arena *a, const char **path, struct vq_diags *d)
@@ -352,7 +360,7 @@ locate_path(const struct vq_data_spec *spec, struct vq_arena *a, const char **pa
 	k = path_kind(spec, *path, d);
 	if (k == NULL || !split_exists(k, spec, d) || !labels_fit(k, spec, d))
 		return NULL;
-	missing = k->missing(*path, spec->split);
+	missing = missing_of(k, spec, *path);
 	if (missing == NULL)
 		return k;
 	struct vq_diag *e = vq_error(d, VQ_DATA, spec->at, "%s: %s is missing", *path, missing);
@@ -375,7 +383,11 @@ locate(const struct vq_data_spec *spec, struct vq_arena *a, const char **path, s
 	if (!split_exists(k, spec, d) || !labels_fit(k, spec, d))
 		return NULL;
 	if (k->folder != NULL) {
-		*path = vq_data_find(k, spec->split, a);
+		const char *const *place = vq_data_places(k, a);
+
+		while (*place != NULL && missing_of(k, spec, *place) != NULL)
+			place++;
+		*path = *place;
 		if (*path == NULL) {
 			not_found(k, spec, a, d);
 			return NULL;

@@ -35,6 +35,7 @@ struct vq_dataset {
 	int files;
 	char **input;			/* what else was looked at (folders of pictures, their files); see kept.h */
 	int64_t inputs;
+	bool decoded;			/* made from picture files, each of which takes time to read */
 	char *absent;			/* the file that would have had labels, where there is none; or NULL */
 	char *note;			/* what the log should say of it (pictures left out), or NULL */
 	void *own;			/* of the kind */

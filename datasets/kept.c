@@ -42,13 +42,13 @@ _Static_assert(sizeof(struct head) <= VQ_ROOM_HEAD, "the head has a page");
 
 /* All of the spec that decides which bytes come out, as text. */
 static char *
-request_of(const struct vq_dataset *d, const struct vq_data_spec *spec, const char *path)
+request_of(const struct vq_source_kind *k, const struct vq_data_spec *spec, const char *path)
 {
 	char *real = realpath(path, NULL);
 	const struct vq_ints *size = &spec->size;
 	long long h = size->count > 0 ? size->v[0] : 0, w = size->count > 0 ? size->v[size->count > 1] : 0;
 	char *text = vq_asprintf("%s\n%s\n%s\n%lld x %lld of %lld, filter %d, channels %lld, bad %d\n%s\n",
-	    d->kind->name, real != NULL ? real : path, d->split, h, w, (long long)spec->resize, spec->interpolation,
+	    k->name, real != NULL ? real : path, spec->split, h, w, (long long)spec->resize, spec->interpolation,
 	    (long long)spec->channels, spec->bad, spec->labels != NULL ? spec->labels : "");
 
 	free(real);
@@ -255,32 +255,52 @@ open_mapped(struct vq_dataset *d, const struct vq_data_spec *spec, const struct 
 	return vq_images_open(d, spec, &raw, diags);
 }
 
-int
-vq_kept_open(struct vq_dataset *d, const struct vq_data_spec *spec, const char *path, struct vq_diags *diags)
+/* The file that holds what is asked for, mapped, when there is one and nothing has changed since; or NULL. */
+static const struct head *
+find(const struct vq_source_kind *k, const struct vq_data_spec *spec, const char *path)
 {
 	struct vq_arena a = { 0 };
 	/* Which pictures the first n are depends on how many could be read. */
 	bool part = (spec->skip > 0 || spec->limit > 0) && spec->bad != VQ_BAD_FAIL;
 	const struct head *m = NULL;
-	int opened = 0;
 
-	if (path == NULL || part || spec->fresh || d->kind->gather != vq_images_gather)
-		return 0;
+	if (path == NULL || part || spec->fresh || k->gather != vq_images_gather)
+		return NULL;
 
-	char *request = request_of(d, spec, path);
+	char *request = request_of(k, spec, path);
 	const char *file = file_of(request, &a);
 
 	if (file != NULL)
 		m = map(file);
-	if (m != NULL && sound(m) && m->request == (int64_t)strlen(request) &&
+	if (m != NULL && !(sound(m) && m->request == (int64_t)strlen(request) &&
 	    memcmp((const char *)m + m->text_at, request, (size_t)m->request) == 0 &&
-	    fresh((const char *)m + m->text_at + m->request, (size_t)m->inputs))
-		opened = open_mapped(d, spec, m, diags) < 0 ? -1 : 1;
-	else if (m != NULL)
+	    fresh((const char *)m + m->text_at + m->request, (size_t)m->inputs))) {
 		munmap((void *)m, (size_t)m->size);
+		m = NULL;
+	}
 	free(request);
 	vq_arena_free(&a);
-	return opened;
+	return m;
+}
+
+bool
+vq_kept_has(const struct vq_source_kind *k, const struct vq_data_spec *spec, const char *path)
+{
+	const struct head *m = find(k, spec, path);
+
+	if (m != NULL)
+		munmap((void *)m, (size_t)m->size);
+	return m != NULL;
+}
+
+int
+vq_kept_open(struct vq_dataset *d, const struct vq_data_spec *spec, const char *path, struct vq_diags *diags)
+{
+	const struct head *m = find(d->kind, spec, path);
+
+	if (m == NULL)
+		return 0;
+	return open_mapped(d, spec, m, diags) < 0 ? -1 : 1;
 }
 
 /* --- keeping ----------------------------------------------------------------- */
@@ -293,7 +313,8 @@ struct vq_keeping {
 	char *folder, *file;
 };
 
-/* What the set was made from; false when it cannot be told, or is as large as the pictures themselves. */
+/* What the set was made from; false when it cannot be told, or when it is no shorter than the pictures in memory and needs
+ * no decoding.  (An archive of pictures is as long as all of its splits.) */
 static bool
 add_inputs(struct vq_text *t, const struct vq_dataset *d, int64_t pixels)
 {
@@ -305,7 +326,7 @@ add_inputs(struct vq_text *t, const struct vq_dataset *d, int64_t pixels)
 	for (int64_t i = 0; i < d->inputs; i++)
 		if (!stamp(t, d->input[i], &bytes))
 			return false;
-	return t->len <= TEXT_MAX && d->files + d->inputs > 0 && bytes < pixels / 10 * 9;
+	return t->len <= TEXT_MAX && d->files + d->inputs > 0 && (d->decoded || bytes < pixels / 10 * 9);
 }
 
 static bool
@@ -435,7 +456,7 @@ vq_kept_begin(const struct vq_dataset *d, const struct vq_data_spec *spec, const
 
 	struct vq_keeping *k = vq_alloc(sizeof(*k));
 	struct vq_arena a = { 0 };
-	char *request = request_of(d, spec, path);
+	char *request = request_of(d->kind, spec, path);
 	const char *file = file_of(request, &a);
 
 	k->raw = raw;

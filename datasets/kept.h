@@ -29,6 +29,8 @@ bool vq_kept_whole(const struct vq_data_spec *spec);
 struct vq_room *vq_kept_room(const struct vq_data_spec *spec, const char *path, int64_t count, int64_t bytes, bool keep,
     struct vq_diags *diags);
 
+/* Whether there is a kept file of what the kind would read from path, and nothing of that has changed since. */
+bool vq_kept_has(const struct vq_source_kind *k, const struct vq_data_spec *spec, const char *path);
 /*
  * Opens d (kind, name, split and where are set) from a kept file: 1, or 0 when there is
  * none that holds, or -1 after an error.  path: what the kind would be opened with.

@@ -131,6 +131,7 @@ load(struct vq_dataset *d, const struct vq_data_spec *spec, const struct vq_pict
 	raw->class_name = copy_names(l);
 	if (l->label_width == VQ_LABEL_NONE && l->absent != NULL)
 		d->absent = vq_strdup(l->absent);
+	d->decoded = true;
 	if (l->archive)
 		note_files(d, l);
 	else

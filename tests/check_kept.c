@@ -297,6 +297,58 @@ START_TEST(pictures)
 }
 END_TEST
 
+static void
+write_noise(const char *path)
+{
+	png_image p = { .version = PNG_IMAGE_VERSION, .width = BIG, .height = BIG, .format = PNG_FORMAT_RGB };
+	unsigned char *pixel = malloc(3 * BIG * BIG);
+
+	for (uint32_t i = 0; i < 3 * BIG * BIG; i++)
+		pixel[i] = (unsigned char)(i * 2654435761u >> 13 ^ i >> 3);
+	ck_assert_int_ne(png_image_write_to_file(&p, path, 0, pixel, 0, NULL), 0);
+	free(pixel);
+}
+
+/* An archive is as long as all of its splits, which says nothing of the one that is asked for. */
+START_TEST(archive_of_splits)
+{
+	char path[160], command[200];
+	struct vq_data_spec spec;
+
+	snprintf(command, sizeof(command), "mkdir -p %s/q/train/a %s/q/test/a", dir, dir);
+	ck_assert_int_eq(system(command), 0);
+	for (int i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), "%s/q/train/a/%d.png", dir, i);
+		write_noise(path);
+		snprintf(path, sizeof(path), "%s/q/test/a/%d.png", dir, i);
+		write_png(path, 10 * i);
+	}
+	snprintf(command, sizeof(command), "tar -C %s/q -cf %s/q.tar train test", dir, dir);
+	ck_assert_int_eq(system(command), 0);
+	snprintf(path, sizeof(path), "%s/q.tar", dir);
+	spec = spec_of(path);
+	spec.split = "test";
+
+	struct vq_dataset *d = open_whole(&spec);
+	const struct vq_source_kind *k = d->kind;
+	ck_assert_int_eq(d->count, 3);
+	vq_dataset_close(d);
+	ck_assert_int_eq(kept_files(NULL), 1);
+	ck_assert(vq_kept_has(k, &spec, path));
+	d = open_whole(&spec);
+	ck_assert_int_eq(d->count, 3);
+	ck_assert_int_eq(pixel(d, 2), 20);
+	vq_dataset_close(d);
+
+	snprintf(command, sizeof(command), "tar -C %s/q -cf %s/q.tar test/a/0.png", dir, dir);
+	ck_assert_int_eq(system(command), 0);
+	ck_assert(!vq_kept_has(k, &spec, path));
+	d = open_whole(&spec);
+	ck_assert_int_eq(d->count, 1);
+	vq_dataset_close(d);
+}
+END_TEST
+
 START_TEST(nothing_kept)
 {
 	char *folder = idx_folder(100);
@@ -498,6 +550,7 @@ main(void)
 	tcase_add_test(c, changed_input);
 	tcase_add_test(c, damaged);
 	tcase_add_test(c, pictures);
+	tcase_add_test(c, archive_of_splits);
 	tcase_add_test(c, nothing_kept);
 	tcase_add_test(c, left_over);
 	tcase_add_test(c, killed);
