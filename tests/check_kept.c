@@ -303,8 +303,12 @@ write_noise(const char *path)
 	png_image p = { .version = PNG_IMAGE_VERSION, .width = BIG, .height = BIG, .format = PNG_FORMAT_RGB };
 	unsigned char *pixel = malloc(3 * BIG * BIG);
 
-	for (uint32_t i = 0; i < 3 * BIG * BIG; i++)
-		pixel[i] = (unsigned char)(i * 2654435761u >> 13 ^ i >> 3);
+	for (uint32_t i = 0, x = 1; i < 3 * BIG * BIG; i++) {
+		x ^= x << 13;
+		x ^= x >> 17;
+		x ^= x << 5;
+		pixel[i] = (unsigned char)x;
+	}
 	ck_assert_int_ne(png_image_write_to_file(&p, path, 0, pixel, 0, NULL), 0);
 	free(pixel);
 }
