@@ -161,6 +161,7 @@ expect "what follows from the decoder's error is not told" [ "$(grep -c "there i
 wrong "hinge is what the discriminator minimizes" "$gan" generator=hinge
 wrong "least_squares is a pair: judge is least_squares, and generator neg" "$gan" judge=least_squares
 wrong "least_squares is a pair: judge is hinge, and generator least_squares" "$gan" generator=least_squares
+wrong "weights of losses are not negative, and perceptual is -1" "$gan" perceptual=-1
 run 0 check "$gan" judge=least_squares generator=least_squares
 wrong "mse does not fit: one input and nothing required is wanted" "$gan" pixels=mse
 err "of: abs: L1; square: L2"
