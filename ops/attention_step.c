@@ -190,10 +190,10 @@ keep(const struct vq_call *c, int64_t head, int64_t position, char *keys, char *
 		return;
 	}
 	uint16_t *fresh = (uint16_t *)room;
-	vq_steps(c->k)->round(fresh, k, d);
+	c->k->narrow(fresh, k, d);
 	for (int64_t i = 0; i < d; i++)
 		((uint16_t *)keys)[at + i * LANES] = fresh[i];
-	vq_steps(c->k)->round((uint16_t *)values + position * e, v, e);
+	c->k->narrow((uint16_t *)values + position * e, v, e);
 }
 
 /* One head of one sequence: its caches as the outputs (copied where they are not the same

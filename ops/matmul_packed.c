@@ -89,7 +89,7 @@ pack_panel(float *to, const float *x, int64_t k, int64_t n, int64_t first, bool 
 
 /* The same of pairs. */
 static void
-pack_pairs(const struct vq_steps *steps, uint16_t *to, const float *x, int64_t k, int64_t n, int64_t first, bool transpose)
+pack_pairs(const struct vq_kernels *kernels, uint16_t *to, const float *x, int64_t k, int64_t n, int64_t first, bool transpose)
 {
 	int64_t wide = n - first < VQ_STEP_PANEL ? n - first : VQ_STEP_PANEL;
 	float row[VQ_STEP_PANEL];
@@ -100,7 +100,7 @@ pack_pairs(const struct vq_steps *steps, uint16_t *to, const float *x, int64_t k
 	for (int64_t i = 0; i < k; i++) {
 		for (int64_t j = 0; j < wide; j++)
 			row[j] = transpose ? x[(first + j) * k + i] : x[i * n + first + j];
-		steps->round(near, row, wide);
+		kernels->narrow(near, row, wide);
 		for (int64_t j = 0; j < wide; j++)
 			to[packed_at(k, i, j, true)] = near[j];
 	}
@@ -117,7 +117,7 @@ pack_run(const struct vq_call *c)
 	for (int64_t i = 0; i < c->out[0].type->shape.dim[0]; i++) {
 		int64_t first = i * VQ_STEP_PANEL, at = packed_at(k, 0, first, p->bf16);
 		if (p->bf16)
-			pack_pairs(vq_steps(c->k), (uint16_t *)c->out[0].data + at, c->in[0].data, k, n, first, p->transpose);
+			pack_pairs(c->k, (uint16_t *)c->out[0].data + at, c->in[0].data, k, n, first, p->transpose);
 		else
 			pack_panel((float *)c->out[0].data + at, c->in[0].data, k, n, first, p->transpose);
 	}

@@ -41,7 +41,7 @@ struct vq_kernels {
 	vq_ew_row_fn *ew[VQ_EW_OPS];
 	const struct vq_gemm_micro *gemm;	/* of f32 */
 	const struct vq_gemm_micro *gemm_bf16;	/* operands rounded to bf16, sums in f32; the same nr */
-	/* n numbers of bf16 as f32, and back: rounded to the nearest, ties to even */
+	/* n numbers of bf16 as f32, and back: rounded to the nearest, ties to even; NaN stays NaN */
 	void (*widen)(float *to, const uint16_t *from, int64_t n);
 	void (*narrow)(uint16_t *to, const float *from, int64_t n);
 	float (*sum)(const float *x, int64_t n);

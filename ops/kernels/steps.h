@@ -36,8 +36,6 @@ struct vq_steps {
 	 * y may be used up to the next multiple of 16. */
 	void (*scores)(float *y, const float *q, const float *keys, int64_t d, float scale, int64_t n);
 	void (*scores_bf16)(float *y, const float *q, const uint16_t *keys, int64_t d, float scale, int64_t n);
-	/* Rounded to bf16, the nearest, ties to even; NaN stays NaN. */
-	void (*round)(uint16_t *to, const float *from, int64_t n);
 	/* y[j] = sum over i < n of w[i] * values[i * e + j] for j < e */
 	void (*mix)(float *y, const float *w, const float *values, int64_t n, int64_t e);
 	void (*mix_bf16)(float *y, const float *w, const uint16_t *values, int64_t n, int64_t e);

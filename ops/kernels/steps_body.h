@@ -149,19 +149,7 @@ mix_bf16(float *y, const float *w, const uint16_t *values, int64_t n, int64_t e)
 	step_mix(true, y, w, values, n, e);
 }
 
-static void
-round_bf16(uint16_t *to, const float *from, int64_t n)
-{
-	for (int64_t i = 0; i < n; i++) {
-		union { float x; uint32_t bits; } one = { from[i] };
-		uint32_t near = one.bits + 0x7fff + (one.bits >> 16 & 1), nan = one.bits | 0x400000;
-
-		to[i] = (uint16_t)(((one.bits & 0x7fffffff) > 0x7f800000 ? nan : near) >> 16);
-	}
-}
-
 const struct vq_steps STEPS = {
-	.round = round_bf16,
 	.multiply = step_multiply, .multiply_pairs = step_multiply_pairs,
 	.scores = scores_f32, .scores_bf16 = scores_bf16, .mix = mix_f32, .mix_bf16 = mix_bf16,
 };
