@@ -89,10 +89,13 @@ axis_of(const struct conv *p, int axis, int64_t in, int64_t out, int64_t taps)
 }
 
 static struct vq_conv
-geometry(const struct conv *p, const struct vq_shape *x, const struct vq_shape *w, const struct vq_shape *y)
+geometry(const struct conv *p, const struct vq_type *x_type, const struct vq_type *w_type, const struct vq_type *y_type)
 {
+	const struct vq_shape *x = &x_type->shape, *w = &w_type->shape, *y = &y_type->shape;
+
 	return (struct vq_conv){ .n = x->dim[0], .ci = x->dim[3], .co = y->dim[3], .groups = p->groups,
 	    .bf16 = p->precision == VQ_PRECISION_BF16,
+	    .half_x = x_type->dtype == VQ_BF16, .half_y = y_type->dtype == VQ_BF16,
 	    .y = axis_of(p, 0, x->dim[1], y->dim[1], w->dim[0]),
 	    .x = axis_of(p, 1, x->dim[2], y->dim[2], w->dim[1]) };
 }
@@ -270,7 +273,7 @@ grad_weight(struct vq_grad *d)
 static void
 run(const struct vq_call *c)
 {
-	struct vq_conv v = geometry(c->params, &c->in[0].type->shape, &c->in[1].type->shape, &c->out[0].type->shape);
+	struct vq_conv v = geometry(c->params, c->in[0].type, c->in[1].type, c->out[0].type);
 
 	vq_conv_forward(c, &v);
 }
@@ -278,7 +281,7 @@ run(const struct vq_call *c)
 static void
 run_input(const struct vq_call *c)
 {
-	struct vq_conv v = geometry(c->params, &c->out[0].type->shape, &c->in[1].type->shape, &c->in[0].type->shape);
+	struct vq_conv v = geometry(c->params, c->out[0].type, c->in[1].type, c->in[0].type);
 
 	vq_conv_input(c, &v);
 }
@@ -286,7 +289,7 @@ run_input(const struct vq_call *c)
 static void
 run_weight(const struct vq_call *c)
 {
-	struct vq_conv v = geometry(c->params, &c->in[0].type->shape, &c->out[0].type->shape, &c->in[1].type->shape);
+	struct vq_conv v = geometry(c->params, c->in[0].type, c->out[0].type, c->in[1].type);
 
 	vq_conv_weight(c, &v);
 }
@@ -294,7 +297,7 @@ run_weight(const struct vq_call *c)
 static size_t
 scratch(const struct vq_cost *c)
 {
-	struct vq_conv v = geometry(c->params, &c->in[0].shape, &c->in[1].shape, &c->out[0].shape);
+	struct vq_conv v = geometry(c->params, &c->in[0], &c->in[1], &c->out[0]);
 
 	return vq_conv_forward_scratch(&v, c->threads);
 }
@@ -302,7 +305,7 @@ scratch(const struct vq_cost *c)
 static size_t
 scratch_input(const struct vq_cost *c)
 {
-	struct vq_conv v = geometry(c->params, &c->out[0].shape, &c->in[1].shape, &c->in[0].shape);
+	struct vq_conv v = geometry(c->params, &c->out[0], &c->in[1], &c->in[0]);
 
 	return vq_conv_input_scratch(&v, c->threads);
 }
@@ -310,9 +313,35 @@ scratch_input(const struct vq_cost *c)
 static size_t
 scratch_weight(const struct vq_cost *c)
 {
-	struct vq_conv v = geometry(c->params, &c->in[0].shape, &c->out[0].shape, &c->in[1].shape);
+	struct vq_conv v = geometry(c->params, &c->in[0], &c->out[0], &c->in[1]);
 
 	return vq_conv_weight_scratch(&v, c->threads);
+}
+
+/* Images are rounded in any case; weights are kept as they are trained. */
+static enum vq_half
+half(const struct vq_cost *c, int port, bool out)
+{
+	struct vq_conv v = geometry(c->params, &c->in[0], &c->in[1], &c->out[0]);
+
+	return (out ? vq_conv_makes_half(&v, false) : v.bf16 && port == 0) ? VQ_HALF_ROUNDED : VQ_HALF_NOT;
+}
+
+static enum vq_half
+half_input(const struct vq_cost *c, int port, bool out)
+{
+	struct vq_conv v = geometry(c->params, &c->out[0], &c->in[1], &c->in[0]);
+
+	return (out ? vq_conv_makes_half(&v, true) : v.bf16 && port == 0) ? VQ_HALF_ROUNDED : VQ_HALF_NOT;
+}
+
+static enum vq_half
+half_weight(const struct vq_cost *c, int port, bool out)
+{
+	const struct conv *p = c->params;
+
+	(void)port;
+	return !out && p->precision == VQ_PRECISION_BF16 ? VQ_HALF_ROUNDED : VQ_HALF_NOT;
 }
 
 static bool
@@ -371,7 +400,7 @@ ref_form(const struct vq_conv *v, const struct vq_view *x, const struct vq_view 
 static void
 ref(const struct vq_call *c)
 {
-	struct vq_conv v = geometry(c->params, &c->in[0].type->shape, &c->in[1].type->shape, &c->out[0].type->shape);
+	struct vq_conv v = geometry(c->params, c->in[0].type, c->in[1].type, c->out[0].type);
 
 	ref_form(&v, &c->in[0], &c->in[1], NULL, &c->out[0], v.y.out * v.x.out * v.co);
 }
@@ -379,7 +408,7 @@ ref(const struct vq_call *c)
 static void
 ref_input(const struct vq_call *c)
 {
-	struct vq_conv v = geometry(c->params, &c->out[0].type->shape, &c->in[1].type->shape, &c->in[0].type->shape);
+	struct vq_conv v = geometry(c->params, c->out[0].type, c->in[1].type, c->in[0].type);
 
 	ref_form(&v, NULL, &c->in[1], &c->in[0], &c->out[0], v.y.in * v.x.in * v.ci);
 }
@@ -387,7 +416,7 @@ ref_input(const struct vq_call *c)
 static void
 ref_weight(const struct vq_call *c)
 {
-	struct vq_conv v = geometry(c->params, &c->in[0].type->shape, &c->out[0].type->shape, &c->in[1].type->shape);
+	struct vq_conv v = geometry(c->params, c->in[0].type, c->out[0].type, c->in[1].type);
 
 	ref_form(&v, &c->in[0], NULL, &c->in[1], &c->out[0], 0);
 }
@@ -535,17 +564,17 @@ const struct vq_op vq_ops_conv2d[] = {
 		.name = "conv2d", .doc = "convolution of images, [n, h, w, channels]",
 		.in = { "x", "w" }, .out = { "y" }, .params = params, .size = sizeof(struct conv),
 		.flags = VQ_OP_EPILOGUE, .infer = infer, .grad = grad, .run = run, .ref = ref, .scratch = scratch,
-		.flops = flops, .also = also, .examples = examples,
+		.half = half, .flops = flops, .also = also, .examples = examples,
 	}, {
 		.name = "conv2d_input", .doc = "transposed convolution: the adjoint of conv2d in its image",
 		.in = { "g", "w" }, .out = { "x" }, .params = input_params, .size = sizeof(struct conv),
 		.flags = VQ_OP_EPILOGUE, .infer = infer_input, .grad = grad_input, .run = run_input, .ref = ref_input,
-		.scratch = scratch_input, .flops = flops_input, .also = also_input, .examples = examples_input,
+		.scratch = scratch_input, .half = half_input, .flops = flops_input, .also = also_input, .examples = examples_input,
 	}, {
 		.name = "conv2d_weight", .doc = "the adjoint of conv2d in its weights",
 		.in = { "x", "g" }, .out = { "w" }, .params = weight_params, .size = sizeof(struct conv),
 		.infer = infer_weight, .grad = grad_weight, .run = run_weight, .ref = ref_weight,
-		.scratch = scratch_weight, .flops = flops_weight, .also = also_weight, .examples = examples_weight,
+		.scratch = scratch_weight, .half = half_weight, .flops = flops_weight, .also = also_weight, .examples = examples_weight,
 	},
 	{ 0 }
 };

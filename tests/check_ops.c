@@ -2,8 +2,8 @@
  * check_ops -- every op against what it declares, driven by its examples
  *
  * For each example: infer's message, or run against ref on each instruction set
- * and with 1, 2 and 3 threads (the same bits), in place and with an epilogue where
- * the op allows it.  check_gradients does the derivatives.
+ * and with 1, 2 and 3 threads (the same bits), in place, with an epilogue and with operands
+ * and results that are bf16 in memory where the op allows it.  check_gradients does the derivatives.
  */
 #include <check.h>
 #include <dirent.h>
@@ -63,7 +63,7 @@ static void
 call_run(const struct sample *s, struct arrays *a, const struct vq_kernels *k, int threads,
     const struct vq_ewise *epilogue, const struct vq_view *in, int nin)
 {
-	struct vq_cost cost = { .params = s->params, .nin = s->nin, .nout = s->nout, .in = s->in, .out = s->out,
+	struct vq_cost cost = { .params = s->params, .nin = s->nin, .nout = s->nout, .in = a->in_type, .out = a->out_type,
 	    .epilogue = epilogue, .threads = threads };
 	struct vq_call c = { .params = s->params, .nin = nin, .nout = s->nout, .in = in, .out = a->out,
 	    .epilogue = epilogue, .k = k, .threads = threads, .key = { .seed = 1 } };
@@ -171,6 +171,152 @@ check_reference(const struct sample *s, const struct arrays *got, const char *wh
 	arrays_free(s, f64);
 }
 
+/* --- bf16 in memory -------------------------------------------------------- */
+
+/* Port i of inputs and, after them, outputs. */
+static enum vq_half
+half_of(const struct sample *s, int i)
+{
+	struct vq_cost c = { .params = s->params, .nin = s->nin, .nout = s->nout, .in = s->in, .out = s->out, .threads = 1 };
+	bool out = i >= s->nin;
+
+	if ((out ? s->out[i - s->nin] : s->in[i]).dtype != VQ_F32)
+		return VQ_HALF_NOT;
+	return s->op->half(&c, out ? i - s->nin : i, out);
+}
+
+static void
+set_half(struct vq_type *t, struct vq_view *v)
+{
+	int64_t n = vq_shape_count(&t->shape);
+	uint16_t *to;
+
+	t->dtype = VQ_BF16;
+	to = sample_room(t);
+	for (int64_t i = 0; i < n; i++)
+		to[i] = vq_f32_to_bf16(((float *)v->data)[i]);
+	free(v->data);
+	v->data = to;
+}
+
+static void
+round_all(const struct vq_view *v)
+{
+	for (int64_t i = vq_shape_count(&v->type->shape) - 1; i >= 0; i--)
+		((float *)v->data)[i] = vq_bf16_to_f32(vq_f32_to_bf16(((float *)v->data)[i]));
+}
+
+/* What f32 gives, rounded where the result is bf16. */
+static void
+same_half(const struct sample *s, const char *what, const struct arrays *got, const struct arrays *want)
+{
+	for (int o = 0; o < s->nout; o++) {
+		int64_t n = vq_shape_count(&s->out[o].shape), i = 0;
+
+		if (got->out_type[o].dtype != VQ_BF16)
+			i = memcmp(got->out[o].data, want->out[o].data, vq_type_bytes(&s->out[o])) == 0 ? n : 0;
+		else
+			while (i < n && ((uint16_t *)got->out[o].data)[i] == vq_f32_to_bf16(((float *)want->out[o].data)[i]))
+				i++;
+		ck_assert_msg(i == n, "%s %s (%s): output %d differs %s, first at %lld", s->op->name, s->ex->in,
+		    s->ex->params ? s->ex->params : "", o, what, (long long)i);
+	}
+}
+
+/* Ports of the set are bf16: the same bits as with f32 that holds such numbers, or that the op rounds. */
+static void
+check_half_set(const struct sample *s, const struct vq_kernels *k, unsigned set)
+{
+	struct arrays *want = arrays_new(s, false), *got = arrays_new(s, false);
+
+	for (int i = 0; i < s->nin + s->nout; i++)
+		if (set >> i & 1 && i < s->nin) {
+			set_half(&got->in_type[i], &got->in[i]);
+			if (half_of(s, i) == VQ_HALF_AS_IS)
+				round_all(&want->in[i]);
+		} else if (set >> i & 1) {
+			set_half(&got->out_type[i - s->nin], &got->out[i - s->nin]);
+		}
+	call_run(s, want, k, 2, NULL, want->in, s->nin);
+	call_run(s, got, k, 2, NULL, got->in, s->nin);
+	same_half(s, "as bf16", got, want);
+	for (const char *at = s->op->inplace; at && *at; at += strcspn(at, " "), at += strspn(at, " ")) {
+		int o = 0, i = 0;
+		ck_assert_int_eq(sscanf(at, "%d:%d", &o, &i), 2);
+		if (o >= s->nout || i >= s->nin || got->in_type[i].dtype != VQ_BF16 || got->out_type[o].dtype != VQ_BF16 ||
+		    vq_shape_count(&s->in[i].shape) != vq_shape_count(&s->out[o].shape))
+			continue;
+		void *own = got->out[o].data, *given = got->in[i].data;
+		got->out[o].data = got->in[i].data = memcpy(sample_room(&got->in_type[i]), given, vq_type_bytes(&got->in_type[i]));
+		call_run(s, got, k, 2, NULL, got->in, s->nin);
+		same_half(s, "in place as bf16", got, want);
+		free(got->out[o].data);
+		got->out[o].data = own;
+		got->in[i].data = given;
+	}
+	arrays_free(s, want);
+	arrays_free(s, got);
+}
+
+/* relu(y + bias) + y2, and y2 is bf16, too. */
+static void
+check_half_epilogue(const struct sample *s, const struct vq_kernels *k, unsigned set)
+{
+	const struct vq_shape *y = &s->out[0].shape;
+	struct vq_type row = { VQ_F32, { 1, { y->rank ? y->dim[y->rank - 1] : 1 } } }, as = s->out[0];
+	struct vq_ewise p = { .nin = 3, .ninstr = 3, .mode = { VQ_EWISE_FULL, VQ_EWISE_ROW, VQ_EWISE_FULL },
+	    .instr = { { .op = VQ_EW_ADD, .a = 0, .b = 1 }, { .op = VQ_EW_RELU, .a = 3 },
+	    { .op = VQ_EW_ADD, .a = 4, .b = 2 } } };
+	struct arrays *want = arrays_new(s, false), *got = arrays_new(s, false);
+	struct vq_view in[2][2];
+	struct sample extra = *s;
+
+	extra.lo[0] = -1;
+	extra.hi[0] = 1;
+	in[0][0] = in[1][0] = (struct vq_view){ sample_room(&row), &row };
+	sample_fill(&extra, 0, &in[0][0]);
+	for (int i = 0; i < 2; i++) {
+		in[i][1] = (struct vq_view){ sample_room(&s->out[0]), &s->out[0] };
+		sample_fill(&extra, 0, &in[i][1]);
+	}
+	round_all(&in[0][1]);
+	in[1][1].type = &as;
+	set_half(&as, &in[1][1]);
+	for (int i = 0; i < s->nin; i++)
+		if (set >> i & 1)
+			set_half(&got->in_type[i], &got->in[i]);
+	if (set >> s->nin & 1)
+		set_half(&got->out_type[0], &got->out[0]);
+	memcpy(want->in + s->nin, in[0], sizeof(in[0]));
+	memcpy(got->in + s->nin, in[1], sizeof(in[1]));
+	call_run(s, want, k, 2, &p, want->in, s->nin + 2);
+	call_run(s, got, k, 2, &p, got->in, s->nin + 2);
+	same_half(s, "as bf16 with an epilogue", got, want);
+	free(in[0][0].data);
+	free(in[0][1].data);
+	free(in[1][1].data);
+	arrays_free(s, want);
+	arrays_free(s, got);
+}
+
+/* Each port by itself that may be bf16, and all of them. */
+static void
+check_halves(const struct sample *s, const struct vq_kernels *k)
+{
+	unsigned all = 0;
+
+	for (int i = 0; i < s->nin + s->nout; i++)
+		if (half_of(s, i) != VQ_HALF_NOT)
+			all |= 1u << i;
+	for (unsigned one = 1; one < all; one <<= 1)
+		if (all & one)
+			check_half_set(s, k, one);
+	if (all)
+		check_half_set(s, k, all);
+	if (all && (s->op->flags & VQ_OP_EPILOGUE))
+		check_half_epilogue(s, k, all);
+}
+
 static void
 check_run(struct sample *s)
 {
@@ -201,6 +347,8 @@ check_run(struct sample *s)
 			compare(s, k->name, &one->out[i], &first->out[i]);
 		if (first == NULL && k == vq_kernels())
 			check_inplace(s, one);
+		if (s->op->half && s->op->run)
+			check_halves(s, k);
 		if (first == NULL && (s->op->flags & VQ_OP_EPILOGUE))
 			check_epilogue(s, one);
 		if (first == NULL)

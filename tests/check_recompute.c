@@ -141,6 +141,8 @@ static const struct model halves[] = {
 	{ "prior_mnist", "prior", { { "modules.prior.gpt.layers=2" }, { "modules.prior.gpt.dropout=0.1" } }, 2, 8, true, 0.8 },
 	{ "masked_fashion", "prior", { { "modules.prior.gpt.layers=2" } }, 1, 16, true, 0.8 },
 	{ "resnet_prior_fashion", "prior", { { 0 } }, 0, 8, true, 0.95 },
+	/* convolutions with strides, forward and transposed, relu */
+	{ "vqvae_mnist", "vqvae", { { 0 } }, 0, 64, true, 0.9 },
 };
 enum { HALVES = sizeof(halves) / sizeof(*halves) };
 

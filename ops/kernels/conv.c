@@ -15,6 +15,8 @@ enum {
 	ROOM = 64 << 10,		/* words of source pixels in a block, about: half a
 					 * second-level cache */
 	GATHER = 16,			/* runs shorter than this are gathered first */
+	SUMS = 48 << 10,		/* sums of a block whose result is bf16, about */
+	HALF_SPREAD = 16,		/* most phases of such a result, of which a block has as many places */
 };
 
 /* The taps of one phase: k slivers [first, first + depth) of the packed weights. */
@@ -38,8 +40,10 @@ struct corr {
 	struct phase *phase;
 	int64_t *off, *which;		/* by tap: words from the base; index in the weights */
 	float *packed;			/* [group][phase][panel][depth][nr] */
-	char *room;			/* by thread */
-	size_t room_bytes;
+	bool half;			/* the result is bf16 in memory */
+	int64_t sum_cols;		/* columns summed at a time then */
+	char *room;			/* by thread: pixels, patches, sums */
+	size_t room_bytes, patches_at, sums_at;
 };
 
 static int64_t
@@ -72,6 +76,25 @@ cut_tasks(struct corr *r, int threads)
 	r->splits = ceil_div(r->nn, r->split);
 }
 
+/* Cuts what a thread needs for a block. */
+static void
+cut_room(struct corr *r, int64_t taps)
+{
+	const struct vq_window *w = &r->win;
+	int64_t places = w->lines * w->y.spread * w->cols * w->x.spread;
+
+	r->patches_at = (size_t)w->floats * sizeof(float) / 64 * 64 + 64;
+	r->sums_at = r->patches_at;
+	if (r->gather)
+		r->sums_at += (size_t)(VQ_GEMM_ROWS * taps * r->words + 16) * sizeof(float) / 64 * 64 + 64;
+	r->room_bytes = r->sums_at;
+	if (!r->half)
+		return;
+	r->sum_cols = SUMS / places / VQ_GEMM_NR_MAX * VQ_GEMM_NR_MAX;
+	r->sum_cols = r->sum_cols < VQ_GEMM_NR_MAX ? VQ_GEMM_NR_MAX : r->sum_cols < r->split ? r->sum_cols : r->split;
+	r->room_bytes += (size_t)(places * r->sum_cols) * sizeof(float) / 64 * 64 + 64;
+}
+
 /* Everything that shapes decide; c.p NULL: only how much room it takes. */
 static size_t
 corr_plan(struct corr *r, const struct vq_conv *v, const struct vq_gemm_micro *u, bool adjoint, int threads, void *scratch)
@@ -80,11 +103,12 @@ corr_plan(struct corr *r, const struct vq_conv *v, const struct vq_gemm_micro *u
 	struct vq_window *w = &r->win;
 	int64_t taps = v->y.taps * v->x.taps;
 
-	*r = (struct corr){ .adjoint = adjoint, .groups = v->groups };
+	*r = (struct corr){ .adjoint = adjoint, .groups = v->groups, .half = adjoint ? v->half_x : v->half_y };
 	(adjoint ? vq_side_adjoint : vq_side_forward)(&w->y, &v->y);
 	(adjoint ? vq_side_adjoint : vq_side_forward)(&w->x, &v->x);
 	w->n = v->n;
 	w->c = adjoint ? v->co : v->ci;
+	w->half = adjoint ? v->half_y : v->half_x;
 	r->dest_c = adjoint ? v->ci : v->co;
 	r->cn = w->c / v->groups;
 	r->nn = r->dest_c / v->groups;
@@ -99,9 +123,7 @@ corr_plan(struct corr *r, const struct vq_conv *v, const struct vq_gemm_micro *u
 	r->off = vq_cut(&c, (size_t)taps * sizeof(*r->off));
 	r->which = vq_cut(&c, (size_t)taps * sizeof(*r->which));
 	r->packed = vq_cut(&c, (size_t)(taps * r->words * vq_gemm_width(r->nn) * v->groups) * sizeof(float));
-	r->room_bytes = (size_t)w->floats * sizeof(float) / 64 * 64 + 64;
-	if (r->gather)
-		r->room_bytes += (size_t)(VQ_GEMM_ROWS * taps * r->words + 16) * sizeof(float) / 64 * 64 + 64;
+	cut_room(r, taps);
 	r->room = vq_cut(&c, (size_t)threads * r->room_bytes);
 	return c.used;
 }
@@ -187,9 +209,27 @@ pack_weights(const struct corr *r, const struct vq_gemm_micro *u, const float *w
 
 /* --- a task -------------------------------------------------------------- */
 
+/* Where sums go: places of all images, line by line, or those of a block alone. */
+struct dest {
+	float *at;
+	int64_t line, x;		/* its first; lines are counted over all images */
+	int64_t width, ld;		/* places of a line, floats of a place */
+	int64_t col;			/* the first of these that is written */
+};
+
+/* Lines of the result that the first `lines` grid lines of a block, and those before it, make. */
+static int64_t
+lines_until(const struct corr *r, const struct vq_block *b, int64_t lines)
+{
+	const struct vq_side *sy = &r->win.y;
+	int64_t image = (b->line + lines) / sy->grid, y = (b->line + lines) % sy->grid * sy->spread;
+
+	return image * sy->dest + (y < sy->dest ? y : sy->dest);
+}
+
 /* Where positions of a phase read and write; returns how many there are in the block. */
 static int64_t
-phase_rows(const struct corr *r, const struct vq_block *b, const struct phase *p, float *dest,
+phase_rows(const struct corr *r, const struct vq_block *b, const struct phase *p, const struct dest *d,
     const float **a, float **c)
 {
 	const struct vq_side *sy = &r->win.y, *sx = &r->win.x;
@@ -200,10 +240,10 @@ phase_rows(const struct corr *r, const struct vq_block *b, const struct phase *p
 		if (g >= p->grid_y)
 			continue;
 		const float *from = b->from + b->base[l];
-		float *to = dest + ((image * sy->dest + g * sy->spread + p->y) * sx->dest + p->x) * r->dest_c;
+		float *to = d->at + (image * sy->dest + g * sy->spread + p->y - d->line) * d->width * d->ld;
 		for (int64_t x = b->col; x < end; x++, m++) {
 			a[m] = from + (x - b->col) * sx->step * r->win.pixel;
-			c[m] = to + x * sx->spread * r->dest_c;
+			c[m] = to + (x * sx->spread + p->x - d->x) * d->ld;
 		}
 	}
 	return m;
@@ -211,14 +251,14 @@ phase_rows(const struct corr *r, const struct vq_block *b, const struct phase *p
 
 static void
 run_phase(const struct corr *r, const struct vq_gemm_micro *u, const struct vq_block *b,
-    const struct phase *p, int64_t group, int64_t col, int64_t cols, float *dest, float *patches)
+    const struct phase *p, int64_t group, int64_t col, int64_t cols, const struct dest *d, float *patches)
 {
 	const float *a[VQ_GEMM_TABLE];
 	float *c[VQ_GEMM_TABLE];
-	int64_t zero = 0, m = phase_rows(r, b, p, dest, a, c);
+	int64_t zero = 0, m = phase_rows(r, b, p, d, a, c);
 	struct vq_gemm_block g = { .m = m, .n = cols, .a = a, .c = c, .segs = p->segs, .len = p->len,
 	    .step = 1, .off = r->off + p->tap, .b = panels_of(r, u, group, p) + col * p->depth,
-	    .depth = p->depth, .col = group * r->nn + col };
+	    .depth = p->depth, .col = d->col };
 
 	if (m == 0)
 		return;
@@ -261,6 +301,50 @@ finish(const struct corr *r, const struct vq_block *b, const struct vq_epilogue 
 	}
 }
 
+/* The same of sums that are written as bf16. */
+static void
+finish_half(const struct corr *r, const struct vq_block *b, const struct vq_epilogue *e, const struct dest *d,
+    int64_t col, int64_t cols)
+{
+	int64_t end = lines_until(r, b, b->lines), all = r->win.x.dest;
+
+	if (d->width == all) {
+		vq_epilogue_narrow(e, d->at, d->ld, d->line * all, (end - d->line) * all, col, cols);
+		return;
+	}
+	for (int64_t y = d->line; y < end; y++)
+		vq_epilogue_narrow(e, d->at + (y - d->line) * d->width * d->ld, d->ld, y * all + d->x, d->width, col, cols);
+}
+
+/* A block's columns [col, col + cols) of a group, in as many at a time as their sums leave in cache. */
+static void
+run_half_block(const struct corr *r, const struct vq_gemm_micro *u, const struct vq_block *b,
+    const struct vq_epilogue *e, int64_t group, int64_t col, int64_t cols, char *room)
+{
+	const struct vq_side *sx = &r->win.x;
+	struct dest d = { .at = (float *)(room + r->sums_at), .line = lines_until(r, b, 0), .x = b->col * sx->spread };
+	int64_t x1 = (b->col + b->cols) * sx->spread;
+
+	d.width = (x1 < sx->dest ? x1 : sx->dest) - d.x;
+	for (int64_t end = col + cols; col < end; col += d.ld) {
+		d.ld = end - col < r->sum_cols ? end - col : r->sum_cols;
+		for (int64_t p = 0; p < r->phases; p++)
+			run_phase(r, u, b, &r->phase[p], group, col, d.ld, &d, (float *)(room + r->patches_at));
+		finish_half(r, b, e, &d, group * r->nn + col, d.ld);
+	}
+}
+
+static void
+run_block(const struct corr *r, const struct vq_gemm_micro *u, const struct vq_block *b,
+    const struct vq_epilogue *e, int64_t group, int64_t col, int64_t cols, char *room)
+{
+	struct dest d = { .at = e->out, .width = r->win.x.dest, .ld = r->dest_c, .col = group * r->nn + col };
+
+	for (int64_t p = 0; p < r->phases; p++)
+		run_phase(r, u, b, &r->phase[p], group, col, cols, &d, (float *)(room + r->patches_at));
+	finish(r, b, e, d.col, cols);
+}
+
 static void
 correlate(const struct vq_call *call, const struct vq_conv *v, bool adjoint)
 {
@@ -278,14 +362,11 @@ correlate(const struct vq_call *call, const struct vq_conv *v, bool adjoint)
 		int64_t group = i % parts / r.splits, col = i % r.splits * r.split;
 		int64_t cols = r.nn - col < r.split ? r.nn - col : r.split;
 		char *room = r.room + (size_t)omp_get_thread_num() * r.room_bytes;
-		float *patches = (float *)(room + (size_t)r.win.floats * sizeof(float) / 64 * 64 + 64);
 		struct vq_block b;
 
 		vq_window_block(&r.win, i / parts, &b);
 		vq_window_fill(&r.win, &b, call->in[0].data, group * r.cn, r.cn, (float *)room);
-		for (int64_t p = 0; p < r.phases; p++)
-			run_phase(&r, u, &b, &r.phase[p], group, col, cols, call->out[0].data, patches);
-		finish(&r, &b, &end, group * r.nn + col, cols);
+		(r.half ? run_half_block : run_block)(&r, u, &b, &end, group, col, cols, room);
 	}
 }
 
@@ -314,6 +395,12 @@ scratch(const struct vq_conv *v, bool adjoint, int threads)
 		most = bytes > most ? bytes : most;
 	}
 	return most;
+}
+
+bool
+vq_conv_makes_half(const struct vq_conv *v, bool adjoint)
+{
+	return v->bf16 && !vq_conv_thin_fits(v, adjoint) && (!adjoint || v->y.stride * v->x.stride <= HALF_SPREAD);
 }
 
 void vq_conv_forward(const struct vq_call *c, const struct vq_conv *v) { run(c, v, false); }

@@ -17,7 +17,8 @@
  * channels of a pixel.  Where it runs over pixels, in the weights' adjoint, a word is of the same
  * channel and pixel of two images, half a batch apart: so a tap is one way of reading for all
  * pixels, as it is with f32, whatever the size of the images.  Sums are added up in an order
- * that shapes alone decide.
+ * that shapes alone decide.  Images that are bf16 in memory are laid out without being rounded; a result
+ * that is has its sums in a room that stays in the second-level cache until the epilogue is done.
  */
 #ifndef VQ_OPS_KERNELS_CONV_H
 #define VQ_OPS_KERNELS_CONV_H
@@ -34,6 +35,7 @@ struct vq_conv {
 	struct vq_conv_axis y, x;
 	int64_t ci, co, groups;		/* channels of x and of y, both multiples of groups */
 	bool bf16;			/* operands are rounded */
+	bool half_x, half_y;		/* x, y are bf16 in memory */
 };
 
 /* in[0] is x, in[1] is w, out[0] is y; with the call's epilogue. */
@@ -42,6 +44,8 @@ size_t vq_conv_forward_scratch(const struct vq_conv *v, int threads);
 /* in[0] is y, in[1] is w, out[0] is x; with the call's epilogue. */
 void vq_conv_input(const struct vq_call *c, const struct vq_conv *v);
 size_t vq_conv_input_scratch(const struct vq_conv *v, int threads);
+/* Whether these take a result that is bf16 in memory. */
+bool vq_conv_makes_half(const struct vq_conv *v, bool adjoint);
 /* in[0] is x, in[1] is y, out[0] is w. */
 void vq_conv_weight(const struct vq_call *c, const struct vq_conv *v);
 size_t vq_conv_weight_scratch(const struct vq_conv *v, int threads);

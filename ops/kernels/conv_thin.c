@@ -16,6 +16,7 @@ struct thin {
 	const struct vq_gemm_micro *u;
 	struct vq_side y, x;
 	bool adjoint;
+	bool half;			/* the source is bf16 in memory */
 	int64_t n, cn, nn, taps, wide;	/* wide: taps * nn, columns of the product */
 	int64_t words;			/* of the cn channels of a pixel */
 	int64_t lines, blocks;		/* grid lines of a block; blocks of an image */
@@ -40,7 +41,7 @@ plan_make(struct thin *p, const struct vq_conv *v, const struct vq_gemm_micro *u
 {
 	struct vq_cutter c = { scratch, 0 };
 
-	*p = (struct thin){ .u = u, .adjoint = adjoint, .n = v->n, .taps = v->y.taps * v->x.taps };
+	*p = (struct thin){ .u = u, .adjoint = adjoint, .half = adjoint ? v->half_y : v->half_x, .n = v->n, .taps = v->y.taps * v->x.taps };
 	(adjoint ? vq_side_adjoint : vq_side_forward)(&p->y, &v->y);
 	(adjoint ? vq_side_adjoint : vq_side_forward)(&p->x, &v->x);
 	p->cn = adjoint ? v->co : v->ci;
@@ -76,7 +77,7 @@ pack(const struct thin *p, const float *w)
 
 /* The contributions of `pixels` source pixels that follow each other; words: room for some as words. */
 static void
-contributions(const struct thin *p, const float *source, int64_t pixels, float *to,
+contributions(const struct thin *p, const void *source, int64_t pixels, float *to,
     float *words)
 {
 	const float *a[VQ_GEMM_TABLE];
@@ -88,11 +89,12 @@ contributions(const struct thin *p, const float *source, int64_t pixels, float *
 	for (int64_t i = 0; i < pixels; i += VQ_GEMM_ROWS) {
 		g.m = pixels - i < VQ_GEMM_ROWS ? pixels - i : VQ_GEMM_ROWS;
 		for (int64_t j = 0; j < g.m; j++) {
-			a[j] = source + (i + j) * p->cn;
-			if (p->u->round) {
-				p->u->round(words + j * p->words, a[j], p->cn);
-				a[j] = words + j * p->words;
-			}
+			const void *from = vq_conv_at(source, p->half, (i + j) * p->cn);
+			a[j] = p->u->round ? words + j * p->words : from;
+			if (p->half)
+				vq_gemm_row_half(p->u, words + j * p->words, from, p->cn);
+			else if (p->u->round)
+				p->u->round(words + j * p->words, from, p->cn);
 			c[j] = to + (i + j) * p->wide;
 		}
 		vq_gemm_pad_rows(a, g.m);
@@ -143,11 +145,11 @@ run_block(const struct thin *p, const struct vq_call *call, const struct vq_epil
 	int64_t top = line + p->y.low < 0 ? 0 : line + p->y.low;
 	int64_t bottom = last + p->y.high < p->y.source ? last + p->y.high : p->y.source;
 	int64_t y0 = line * p->y.spread, y1 = last * p->y.spread < p->y.dest ? last * p->y.spread : p->y.dest;
-	const float *source = (const float *)call->in[0].data + image * p->y.source * p->x.source * p->cn;
+	int64_t first = (image * p->y.source + top) * p->x.source * p->cn;
 	float *dest = (float *)call->out[0].data + image * p->y.dest * p->x.dest * p->nn;
 
 	if (bottom > top)
-		contributions(p, source + top * p->x.source * p->cn, (bottom - top) * p->x.source, room,
+		contributions(p, vq_conv_at(call->in[0].data, p->half, first), (bottom - top) * p->x.source, room,
 		    room + p->part_bytes / sizeof(*room));
 	for (int64_t y = y0; y < y1; y++)
 		add_line(p, room, top, y, dest + y * p->x.dest * p->nn);

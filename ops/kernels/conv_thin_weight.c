@@ -21,6 +21,7 @@ enum {
 struct thin {
 	struct vq_window win;		/* of y, seen from the pixels of x */
 	int64_t ci, nn, taps, wide;	/* wide: taps * nn */
+	bool half;			/* x is bf16 in memory */
 	int64_t parts, per_part;	/* of the blocks */
 	int64_t *off;			/* by tap */
 	float *partial;			/* [part][ci][wide] */
@@ -48,10 +49,10 @@ plan_make(struct thin *p, const struct vq_conv *v, const struct vq_gemm_micro *u
 	struct vq_cutter c = { scratch, 0 };
 	struct vq_window *w = &p->win;
 
-	*p = (struct thin){ .ci = v->ci, .nn = v->co, .taps = v->y.taps * v->x.taps };
+	*p = (struct thin){ .half = v->half_x, .ci = v->ci, .nn = v->co, .taps = v->y.taps * v->x.taps };
 	p->wide = p->taps * p->nn;
 	*w = (struct vq_window){ .y = side_of(&v->y), .x = side_of(&v->x), .n = vq_gemm_words(u, v->n), .c = v->co,
-	    .u = u, .two = true, .images = v->n };
+	    .u = u, .two = true, .images = v->n, .half = v->half_y };
 	vq_window_cut(w, PIXELS, ROOM, v->co);
 	int64_t blocks = vq_window_blocks(w);
 	p->parts = blocks < PARTS ? blocks : PARTS;
@@ -86,14 +87,19 @@ pack_patches(const struct thin *p, const struct vq_gemm_micro *u, const struct v
 
 /* The block's pixels of x as words, side by side. */
 static void
-round_pixels(const struct thin *p, const struct vq_block *b, const float *x, float *to)
+round_pixels(const struct thin *p, const struct vq_block *b, const void *x, float *to)
 {
 	const struct vq_window *w = &p->win;
 	int64_t line = w->x.grid * p->ci, len = b->cols * p->ci, other = w->n * w->y.grid * line;
 
 	for (int64_t l = b->line; l < b->line + b->lines; l++, to += len) {
-		const float *from = x + l * line + b->col * p->ci;
-		vq_gemm_zip(w->u, to, from, l / w->y.grid + w->n < w->images ? from + other : NULL, len);
+		const void *from = vq_conv_at(x, p->half, l * line + b->col * p->ci);
+		const void *second = l / w->y.grid + w->n < w->images ? vq_conv_at(from, p->half, other) : NULL;
+
+		if (p->half)
+			vq_gemm_zip_half(w->u, to, from, second, len);
+		else
+			vq_gemm_zip(w->u, to, from, second, len);
 	}
 }
 

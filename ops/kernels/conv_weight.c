@@ -30,6 +30,7 @@ struct plan {
 	struct vq_window win;
 	int64_t groups, cn, nn, taps, co;
 	bool gather;
+	bool half;			/* y is bf16 in memory */
 	int64_t rows, cols;		/* of a task: input and output channels of a group */
 	int64_t parts, per_part;	/* of the blocks */
 	int64_t size;			/* of the weights */
@@ -128,6 +129,8 @@ plan_make(struct plan *p, const struct vq_conv *v, const struct vq_gemm_micro *u
 	w->two = true;
 	w->u = u;
 	w->c = v->ci;
+	w->half = v->half_x;
+	p->half = v->half_y;
 	p->gather = p->taps > 1 && p->cn <= GATHER;
 	p->run = p->gather && v->x.dilation == 1 ? v->x.taps : 1;
 	p->size = p->taps * p->cn * p->co;
@@ -160,22 +163,41 @@ struct task {
 	float *dw;
 };
 
+/* As vq_gemm_pack_zipped does, of numbers that are bf16. */
+static void
+pack_half(const struct vq_gemm_micro *u, float *to, int64_t depth, const uint16_t *y, const uint16_t *other, int64_t ld,
+    int64_t k, int64_t n)
+{
+	for (int64_t j = 0; j < n; j += u->nr, to += depth * u->nr) {
+		int64_t wide = n - j < u->nr ? n - j : u->nr;
+
+		for (int64_t x = 0; x < k; x++) {
+			vq_gemm_zip_half(u, to + x * u->nr, y + x * ld + j, other ? other + x * ld + j : NULL, wide);
+			memset(to + x * u->nr + wide, 0, (size_t)(u->nr - wide) * sizeof(*to));
+		}
+	}
+}
+
 /* Columns of the block's pixels of y, packed: whole lines follow each other. */
 static void
-pack_pixels(const struct plan *p, const struct vq_block *b, const struct task *t, const float *y, float *packed)
+pack_pixels(const struct plan *p, const struct vq_block *b, const struct task *t, const void *y, float *packed)
 {
 	const struct vq_window *w = &p->win;
 	int64_t width = w->x.grid, depth = b->lines * b->cols, other = w->n * w->y.grid * width * p->co;
 	int64_t both = (w->images - w->n) * w->y.grid;	/* lines that a second image has, too */
 
-	y += b->col * p->co + t->group * p->nn + t->col;
+	y = vq_conv_at(y, p->half, b->col * p->co + t->group * p->nn + t->col);
 	for (int64_t l = b->line, lines; l < b->line + b->lines; l += lines) {
-		const float *from = y + l * width * p->co;
+		const void *from = vq_conv_at(y, p->half, l * width * p->co);
+		const void *second = l < both ? vq_conv_at(from, p->half, other) : NULL;
+		int64_t at = (l - b->line) * b->cols;
 
 		lines = l < both && both < b->line + b->lines ? both - l : b->line + b->lines - l;
 		lines = b->cols == width ? lines : 1;
-		vq_gemm_pack_zipped(w->u, packed, depth, (l - b->line) * b->cols, from, l < both ? from + other : NULL,
-		    p->co, lines * b->cols, t->cols);
+		if (p->half)
+			pack_half(w->u, packed + at * w->u->nr, depth, from, second, p->co, lines * b->cols, t->cols);
+		else
+			vq_gemm_pack_zipped(w->u, packed, depth, at, from, second, p->co, lines * b->cols, t->cols);
 	}
 }
 

@@ -132,9 +132,13 @@ vq_window_block(const struct vq_window *w, int64_t i, struct vq_block *b)
 /* n numbers, of one pixel or of pixels that follow each other: as words, with those of the
  * other image (NULL: none) where a word is of two. */
 static void
-lay_out(const struct vq_window *w, float *to, const float *from, const float *other, int64_t n)
+lay_out(const struct vq_window *w, float *to, const void *from, const void *other, int64_t n)
 {
-	if (w->two)
+	if (w->half && w->two)
+		vq_gemm_zip_half(w->u, to, from, other, n);
+	else if (w->half)
+		vq_gemm_row_half(w->u, to, from, n);
+	else if (w->two)
 		vq_gemm_zip(w->u, to, from, other, n);
 	else
 		vq_gemm_row(w->u, to, from, n);
@@ -142,7 +146,7 @@ lay_out(const struct vq_window *w, float *to, const float *from, const float *ot
 
 /* One line of source pixels, from position x0 of the image's line; NULL: none there. */
 static void
-fill_line(const struct vq_window *w, float *to, const float *line, const float *other, int64_t x0, int64_t width,
+fill_line(const struct vq_window *w, float *to, const void *line, const void *other, int64_t x0, int64_t width,
     int64_t channels)
 {
 	int64_t left = x0 < 0 ? -x0 : 0, right = x0 + width > w->x.source ? x0 + width - w->x.source : 0;
@@ -154,19 +158,20 @@ fill_line(const struct vq_window *w, float *to, const float *line, const float *
 	int64_t middle = width - left - right, from = (x0 + left) * w->c;
 	memset(to, 0, (size_t)(left * w->pixel) * sizeof(*to));
 	to += left * w->pixel;
-	line += from;
-	other = other ? other + from : NULL;
+	line = vq_conv_at(line, w->half, from);
+	other = other ? vq_conv_at(other, w->half, from) : NULL;
 	if (channels == w->c && w->pixel * (w->two ? 1 : w->u->per) == w->c)
 		lay_out(w, to, line, other, middle * w->c);
 	else
 		for (int64_t i = 0; i < middle; i++)
-			lay_out(w, to + i * w->pixel, line + i * w->c, other ? other + i * w->c : NULL, channels);
+			lay_out(w, to + i * w->pixel, vq_conv_at(line, w->half, i * w->c),
+			    other ? vq_conv_at(other, w->half, i * w->c) : NULL, channels);
 	memset(to + middle * w->pixel, 0, (size_t)(right * w->pixel) * sizeof(*to));
 }
 
 /* The lines of one image: grid lines [g0, g0 + lines) of image i.  Returns the room past it. */
 static float *
-fill_image(const struct vq_window *w, const struct vq_block *b, const float *source, int64_t i, int64_t g0,
+fill_image(const struct vq_window *w, const struct vq_block *b, const void *source, int64_t i, int64_t g0,
     int64_t lines, int64_t channels, float *to)
 {
 	int64_t y0 = g0 * w->y.step + w->y.low, rows = reach(&w->y, lines);
@@ -175,19 +180,20 @@ fill_image(const struct vq_window *w, const struct vq_block *b, const float *sou
 
 	for (int64_t y = y0; y < y0 + rows; y++, to += w->width * w->pixel) {
 		bool there = y >= 0 && y < w->y.source;
-		const float *line = there ? source + (i * w->y.source + y) * w->x.source * w->c : NULL;
-		fill_line(w, to, line, there && other ? line + other : NULL, x0, width, channels);
+		const void *line = there ? vq_conv_at(source, w->half, (i * w->y.source + y) * w->x.source * w->c) : NULL;
+		fill_line(w, to, line, there && other ? vq_conv_at(line, w->half, other) : NULL, x0, width, channels);
 	}
 	return to;
 }
 
 void
-vq_window_fill(const struct vq_window *w, struct vq_block *b, const float *source,
+vq_window_fill(const struct vq_window *w, struct vq_block *b, const void *source,
     int64_t c0, int64_t channels, float *room)
 {
 	float *to = room;
 
-	b->from = w->direct ? source + c0 : room;
+	source = vq_conv_at(source, w->half, c0);
+	b->from = w->direct ? source : room;
 	for (int64_t l = 0, lines; l < b->lines; l += lines) {
 		int64_t image = (b->line + l) / w->y.grid, g = (b->line + l) % w->y.grid, first = to - room;
 
@@ -196,7 +202,7 @@ vq_window_fill(const struct vq_window *w, struct vq_block *b, const float *sourc
 			first = ((image * w->y.source + g * w->y.step + w->y.low) * w->x.source +
 			    b->col * w->x.step + w->x.low) * w->c;
 		else
-			to = fill_image(w, b, source + c0, image, g, lines, channels, to);
+			to = fill_image(w, b, source, image, g, lines, channels, to);
 		for (int64_t k = 0; k < lines; k++)
 			b->base[l + k] = first + k * w->y.step * w->width * w->pixel;
 	}

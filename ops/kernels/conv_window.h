@@ -41,6 +41,7 @@ struct vq_window {
 	struct vq_side y, x;
 	int64_t n, c;			/* images (with `two`: pairs of them) and channels of the source */
 	const struct vq_gemm_micro *u;	/* who reads what is laid out */
+	bool half;			/* the source is bf16 in memory; not with u->round NULL */
 	bool two;			/* words are of image i and, where there are two numbers in a word, i + n */
 	int64_t images;			/* with `two`: of the source */
 	int64_t lines, cols;		/* most of one block */
@@ -67,8 +68,14 @@ int64_t vq_window_blocks(const struct vq_window *w);
 void vq_window_block(const struct vq_window *w, int64_t i, struct vq_block *b);
 /* Makes channels [c0, c0 + channels) of the block's source pixels readable, in room
  * unless direct. */
-void vq_window_fill(const struct vq_window *w, struct vq_block *b, const float *source,
+void vq_window_fill(const struct vq_window *w, struct vq_block *b, const void *source,
     int64_t c0, int64_t channels, float *room);
+/* Where images are, n numbers on from p: f32, or bf16. */
+static inline const void *
+vq_conv_at(const void *p, bool half, int64_t n)
+{
+	return (const char *)p + n * (half ? 2 : 4);
+}
 /* Words from a position's base to its tap. */
 static inline int64_t
 vq_window_tap(const struct vq_window *w, int64_t dy, int64_t dx)

@@ -211,6 +211,7 @@ vq_epilogue_narrow(const struct vq_epilogue *e, float *sums, int64_t ld, int64_t
 	}
 	if (e->prog)
 		vq_ewise_tile(e->k, e->prog, in, ld, sums, ld, e->cols, 0, rows, 0, cols);
-	for (int64_t i = 0; i < rows; i++)
-		e->k->narrow((uint16_t *)e->out + (row + i) * e->cols + col, sums + i * ld, cols);
+	int64_t lines = ld == cols && cols == e->cols ? 1 : rows;	/* as one, where they lie together */
+	for (int64_t i = 0; i < lines; i++)
+		e->k->narrow((uint16_t *)e->out + (row + i) * e->cols + col, sums + i * ld, rows / lines * cols);
 }
