@@ -10,7 +10,7 @@
 #include "engine/plan.h"
 
 /* The passes in order; plan follows and is not a rewriting. */
-static const char *const names[] = { "expand", "lower", "simplify", "precision", "recompute", "fuse", "narrow", "plan", NULL };
+static const char *const names[] = { "expand", "lower", "simplify", "precision", "recompute", "fuse", "order", "narrow", "plan", NULL };
 
 const char *const *
 vq_pass_names(void)
@@ -71,6 +71,10 @@ vq_compile(struct vq_graph *g, const struct vq_compile *how, struct vq_diags *d)
 	if (!how->no_fuse && !how->reference) {
 		g = vq_pass_fuse(g);
 		after(&s, g, "fuse");
+	}
+	if (!how->reference) {
+		g = vq_pass_order(g);
+		after(&s, g, "order");
 	}
 	if (how->bf16 && !how->reference && !how->no_narrow) {
 		g = vq_pass_narrow(g);

@@ -19,6 +19,8 @@ struct vq_compile;
 struct vq_graph *vq_pass_recompute(struct vq_graph *g, const struct vq_compile *how);
 /* Products whose precision is auto become those of bf16, and what they make for activations is rounded. */
 struct vq_graph *vq_pass_precision(struct vq_graph *g);
+/* What leaves take over is computed as soon as nothing reads what they held. */
+struct vq_graph *vq_pass_order(struct vq_graph *g);
 /* What is rounded to bf16 anyway is bf16 in memory. */
 struct vq_graph *vq_pass_narrow(struct vq_graph *g);
 /* Elementwise chains into single walks over memory, and into the epilogues of

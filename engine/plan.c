@@ -148,6 +148,16 @@ new_buffer(struct planner *s, int64_t size, int from, int to)
 	return s->buffers++;
 }
 
+/* Whether input j is the only one of the node that lies where it does. */
+static bool
+lies_alone(const struct planner *s, const struct vq_node *n, int j)
+{
+	for (int k = 0; k < n->nin; k++)
+		if (k != j && s->root[n->in[k]] == s->root[n->in[j]])
+			return false;
+	return true;
+}
+
 /* The buffer of an input that dies at this node and that output o may take over. */
 static int
 dying_input(const struct planner *s, int node, int o)
@@ -157,7 +167,7 @@ dying_input(const struct planner *s, int node, int o)
 	for (int j = 0; j < n->nin; j++) {
 		vq_id r = s->root[n->in[j]];
 		if (s->buffer_of[r] != VQ_NONE && s->last[r] == node && vq_plan_may_share(s->g, n, o, j) &&
-		    s->buffer[s->buffer_of[r]].to == node)
+		    ((n->op->flags & VQ_OP_ELEMENTWISE) || lies_alone(s, n, j)) && s->buffer[s->buffer_of[r]].to == node)
 			return s->buffer_of[r];
 	}
 	return VQ_NONE;

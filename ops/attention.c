@@ -476,7 +476,8 @@ static const struct vq_example dropout_grad_examples[] = {
 #define FORWARD .in = { "q", "k", "v" }, .out = { "y", "lse" }, .size = sizeof(struct attention), \
 	.infer = infer, .grad = grad, .compose = compose, .run = run, .half = half, .scratch = scratch, .flops = flops
 #define BACKWARD .in = { "q", "k", "v", "y", "lse", "g" }, .out = { "dq", "dk", "dv" }, \
-	.size = sizeof(struct attention), .infer = infer_grad, .compose = compose_grad, .run = run_grad, .half = half_grad, .scratch = scratch_grad, .flops = flops_grad
+	.size = sizeof(struct attention), .infer = infer_grad, .compose = compose_grad, .run = run_grad, .half = half_grad, \
+	.inplace = "0:3 1:1 2:2", .scratch = scratch_grad, .flops = flops_grad
 
 extern const struct vq_op vq_ops_attention[];
 const struct vq_op vq_ops_attention[] = {

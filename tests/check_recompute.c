@@ -1,5 +1,5 @@
 /*
- * check_recompute -- what is computed again for gradients, or kept as bf16: the same bits, in less memory
+ * check_recompute -- what is computed again for gradients, kept as bf16, or updated early: the same bits, in less memory
  */
 #include <check.h>
 #include <stdlib.h>
@@ -202,6 +202,55 @@ START_TEST(small_steps_keep_everything)
 }
 END_TEST
 
+/* Parameters that outweigh activations; state that the forward part moves; two networks in turn. */
+static const struct model updated[] = {
+	{ "vqvae_transformer", "vqvae", { { 0 } }, 0, 2, false, 0 },
+	{ "vqvae_cifar10_ema", "vqvae", { { 0 } }, 0, 2, false, 0 },
+	{ "vqgan_cifar10", "tokenizer", { { 0 } }, 0, 2, false, 0 },
+};
+
+/* Gradients that wait for their update at the same time, at most; in bytes. */
+static int64_t
+waiting(const struct vq_plan *p)
+{
+	const struct vq_graph *g = p->graph;
+	int64_t most = 0;
+
+	for (int now = 0; now < g->nodes; now++) {
+		int64_t sum = 0;
+		for (int i = now; i < g->nodes; i++) {
+			const struct vq_place *at = &p->place[g->node[i].in[g->node[i].nin > 1]];
+			if (strcmp(g->node[i].op->name, "adam") == 0 && at->kind == VQ_PLACE_ARENA && at->from <= now)
+				sum += at->size;
+		}
+		most = sum > most ? sum : most;
+	}
+	return most;
+}
+
+START_TEST(updated_as_gradients_come)
+{
+	struct vq_compile how = { .threads = 2 };
+	struct step s;
+	int64_t largest = 0;
+
+	open_as(&s, &updated[_i], &how);
+	const struct vq_graph *g = s.p->graph;
+
+	ck_assert_int_le(s.p->copies, 1);
+	for (int i = 0; i < g->stores; i++) {
+		const struct vq_value *v = &g->value[g->store[i].value];
+		if (v->kind == VQ_COMPUTED && g->value[g->store[i].leaf].kind == VQ_PARAM)
+			ck_assert_msg(v->node > s.p->guard, "%s is written before the loss is known", g->value[g->store[i].leaf].name);
+		int64_t size = (int64_t)vq_type_bytes(&v->type);
+		largest = size > largest ? size : largest;
+	}
+	ck_assert_int_gt(waiting(s.p), 0);
+	ck_assert_msg(waiting(s.p) <= 2 * largest, "%lld bytes of gradients wait, the largest is of %lld", (long long)waiting(s.p), (long long)largest);
+	close_step(&s);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -213,6 +262,7 @@ main(void)
 	tcase_add_loop_test(t, the_same_bits_kept_as_bf16, 0, HALVES * VQ_ISA_AMX);
 	tcase_add_test(t, nothing_in_vain);
 	tcase_add_test(t, small_steps_keep_everything);
+	tcase_add_loop_test(t, updated_as_gradients_come, 0, (int)(sizeof(updated) / sizeof(*updated)));
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);

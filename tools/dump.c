@@ -331,7 +331,7 @@ static const struct vq_opt opts[] = {
 	{ "expand", 'e', AT(VQ_O_FLAG, expand), .also = expand_also,
 	    .doc = "the file flattened, with every default: itself a model file" },
 	{ "pass", 0, AT(VQ_O_STRING, pass), "NAME",
-	    .doc = "the IR after this pass: expand, lower, simplify, precision, recompute, fuse, narrow, plan" },
+	    .doc = "the IR after this pass: expand, lower, simplify, precision, recompute, fuse, order, narrow, plan" },
 	{ "precision", 0, AT(VQ_O_ENUM, precision), "P", .choices = vq_precisions,
 	    .doc = "of products and convolutions in what --pass and --plan show: f32, bf16 (default: the stage's)" },
 	{ "plan", 0, AT(VQ_O_FLAG, plan), .doc = "the arena: who lives where, when" },

@@ -17,7 +17,8 @@ struct room {
 	float *w, *s;				/* [KEYS][W]: weights; gradient of the scores */
 	float *q, *g, *y, *dq;			/* [depth][W] */
 	float *rows_q, *rows_g, *rows_y;	/* [W][width]: of a panel that is not f32, or is rounded */
-	float *lse, *less, *scale;		/* [W] */
+	float *lse, *scale;			/* [W] */
+	float *less;				/* [t + W]: sum of g y of each query, kept from the first block on */
 	uint16_t *bits;
 };
 
@@ -43,7 +44,7 @@ room_of(const struct vq_attention *a, float *base, int64_t *floats)
 	r.rows_g = vq_attention_take(base, floats, VQ_PANEL_MAX * VQ_PANEL_ROW(a->e));
 	r.rows_y = vq_attention_take(base, floats, VQ_PANEL_MAX * VQ_PANEL_ROW(a->e));
 	r.lse = vq_attention_take(base, floats, VQ_PANEL_MAX);
-	r.less = vq_attention_take(base, floats, VQ_PANEL_MAX);
+	r.less = vq_attention_take(base, floats, a->t + VQ_PANEL_MAX);
 	r.scale = vq_attention_take(base, floats, VQ_PANEL_MAX);
 	r.bits = (uint16_t *)vq_attention_take(base, floats, vq_attention_bits(a) / 2);
 	return r;
@@ -106,18 +107,21 @@ panel(const struct vq_attention_grad *f, const struct vq_attention_tile *x, cons
 		return;
 	const float *q = vq_attention_rows(x->c->k, &f->q, at_q, &from_q, cols, a->d, r->rows_q);
 	const float *g = vq_attention_rows(x->c->k, &f->g, at_g, &from_g, cols, a->e, r->rows_g);
-	const float *y = vq_attention_rows(x->c->k, &f->y, at_g, &from_y, cols, a->e, r->rows_y);
 
 	p->turn(r->q, q, from_q, cols, a->d, a->scale * VQ_ATTENTION_LOG2E);
 	p->turn(r->g, g, from_g, cols, a->e, 1);
-	p->turn(r->y, y, from_y, cols, a->e, 1);
-	p->dots(r->less, r->g, r->y, e);
+	if (x->k0 == 0) {		/* from here on dq may lie where y did */
+		const float *y = vq_attention_rows(x->c->k, &f->y, at_g, &from_y, cols, a->e, r->rows_y);
+
+		p->turn(r->y, y, from_y, cols, a->e, 1);
+		p->dots(r->less + i, r->g, r->y, e);
+	}
 	for (int64_t j = 0; j < p->width; j++) {
 		r->lse[j] = j < cols ? lse[j] * VQ_ATTENTION_LOG2E : 0;
 		r->scale[j] = a->scale;
 	}
 	p->weights(&now, r->w, r->k, r->q, d, r->lse);
-	p->grads(&now, r->s, r->w, r->v, r->g, e, r->less);
+	p->grads(&now, r->s, r->w, r->v, r->g, e, r->less + i);
 	p->outer(r->dv, r->w, g, from_g, cols, a->e, keys);
 	p->outer(r->dk, r->s, q, from_q, cols, a->d, keys);
 	p->back(r->dq, r->k, r->s, keys, d, false);
@@ -148,7 +152,8 @@ block(const struct vq_attention_grad *f, struct vq_attention_tile *x, const stru
 			vq_attention_draw(x);
 		fetch_in(x, &f->q, a->t, a->d, x->q0, x->q1);
 		fetch_in(x, &f->g, a->t, a->e, x->q0, x->q1);
-		fetch_in(x, &f->y, a->t, a->e, x->q0, x->q1);
+		if (x->k0 == 0)
+			fetch_in(x, &f->y, a->t, a->e, x->q0, x->q1);
 		fetch_out(x, f->dq, a->t, a->d, x->q0, x->q1);
 		cols = vq_attention_first(a, x->q1 - x->q0, p->width);
 		for (int64_t i = x->q0; i < x->q1; i += cols, cols = p->width)
