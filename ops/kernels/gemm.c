@@ -43,6 +43,7 @@ vq_gemm_row_half(const struct vq_gemm_micro *u, float *to, const uint16_t *from,
 	uint32_t *word = (uint32_t *)to;
 
 	if (u->per == 1) {
+#pragma omp simd
 		for (int64_t i = 0; i < n; i++)
 			word[i] = (uint32_t)from[i] << 16;
 		return;
@@ -55,16 +56,10 @@ vq_gemm_row_half(const struct vq_gemm_micro *u, float *to, const uint16_t *from,
 void
 vq_gemm_zip_half(const struct vq_gemm_micro *u, float *to, const uint16_t *x, const uint16_t *y, int64_t n)
 {
-	uint32_t *word = (uint32_t *)to;
-
-	if (u->per == 1)
-		vq_gemm_row_half(u, to, x, n);
-	else if (y == NULL)
-		for (int64_t i = 0; i < n; i++)
-			word[i] = x[i];
+	if (u->zip_half)
+		u->zip_half(to, x, y, n);
 	else
-		for (int64_t i = 0; i < n; i++)
-			word[i] = x[i] | (uint32_t)y[i] << 16;
+		vq_gemm_row_half(u, to, x, n);
 }
 
 void

@@ -53,6 +53,8 @@ struct vq_gemm_micro {
 	void (*round)(float *to, const float *from, int64_t n);
 	/* per is 2: word i is of x[i] and y[i], or of x[i] and zero where y is NULL, i < n. */
 	void (*zip)(float *to, const float *x, const float *y, int64_t n);
+	/* The same of numbers that are bf16 already. */
+	void (*zip_half)(float *to, const uint16_t *x, const uint16_t *y, int64_t n);
 	/* The same for panels: word k of column j is of x[k * ld + j] and y[k * ld + j]. */
 	void (*pack_zipped)(float *to, const float *x, const float *y, int64_t ld, int64_t len, int n);
 	/* With words that hold one number: to[k * nr + j] = from[k * ld + j] for j < n, k < len; zeros for n <= j < nr. */

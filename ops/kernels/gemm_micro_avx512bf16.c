@@ -68,6 +68,18 @@ zip_rows(float *to, const float *x, const float *y, int64_t n)
 }
 
 static void
+zip_rows_half(float *to, const uint16_t *x, const uint16_t *y, int64_t n)
+{
+	for (int64_t i = 0; i < n; i += 16) {
+		__mmask16 there = mask_of(n - i < 16 ? (int)(n - i) : 16);
+		__m512i first = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(there, x + i));
+		__m512i second = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(y ? there : 0, y ? y + i : x));
+
+		_mm512_mask_storeu_ps(to + i, there, (__m512)_mm512_or_si512(first, _mm512_slli_epi32(second, 16)));
+	}
+}
+
+static void
 pack_zipped(float *to, const float *x, const float *y, int64_t ld, int64_t len, int n)
 {
 	__mmask16 lo = mask_of(n < 16 ? n : 16), hi = mask_of(n < 16 ? 0 : n - 16);
@@ -115,13 +127,13 @@ vq_round_avx512bf16(float *y, const float *a, const float *b, const float *c, fl
 }
 
 const struct vq_gemm_micro vq_gemm_avx512bf16 = {
-	.mr = MR, .nr = NR, .per = PER, .kc = 256, .tile = tile, .round = round_row, .zip = zip_rows,
+	.mr = MR, .nr = NR, .per = PER, .kc = 256, .tile = tile, .round = round_row, .zip = zip_rows, .zip_half = zip_rows_half,
 	.pack = pack, .pack_transposed = pack_transposed, .pack_zipped = pack_zipped,
 };
 
 /* The words are the same. */
 const struct vq_gemm_micro vq_gemm_amx = {
-	.mr = 32, .nr = NR, .per = PER, .kc = 256, .tile = vq_gemm_amx_tile, .round = round_row, .zip = zip_rows,
+	.mr = 32, .nr = NR, .per = PER, .kc = 256, .tile = vq_gemm_amx_tile, .round = round_row, .zip = zip_rows, .zip_half = zip_rows_half,
 	.pack = pack, .pack_transposed = pack_transposed, .pack_zipped = pack_zipped,
 };
 
