@@ -47,6 +47,27 @@ vq_attention_rows(const struct vq_kernels *k, const struct vq_attention_in *in, 
 	return room;
 }
 
+const struct vq_pair_panels *
+vq_attention_pairs(const struct vq_kernels *k, const struct vq_attention_in *in)
+{
+	return in->form == VQ_ATTENTION_PLAIN ? NULL : vq_pair_panels(k);
+}
+
+const uint16_t *
+vq_attention_halves(const struct vq_kernels *k, const struct vq_attention_in *in, int64_t at, int64_t *ld,
+    int64_t rows, int64_t width, float *room)
+{
+	int64_t from = *ld, apart = VQ_PANEL_ROW(width);
+	uint16_t *to = (uint16_t *)room;
+
+	if (in->form == VQ_ATTENTION_HALF)
+		return (const uint16_t *)in->data + at;
+	for (int64_t j = 0; j < rows; j++)
+		k->narrow(to + j * apart, (const float *)in->data + at + j * from, width);
+	*ld = apart;
+	return to;
+}
+
 struct vq_panel
 vq_attention_panel(const struct vq_attention_tile *x, int64_t i, int64_t keys)
 {
@@ -96,6 +117,7 @@ struct room {
 	float *q, *y;			/* [depth][W] a panel */
 	float *most, *sum, *factor;	/* [W] a panel */
 	float *rows;			/* [W][width]: of a panel, on their way from or to bf16 */
+	float *halves;			/* [KEYS][width] of bf16: of a block, as its pairs are made */
 	uint16_t *bits;
 };
 
@@ -109,7 +131,7 @@ room_of(const struct vq_attention *a, float *base, int64_t *floats)
 
 	*floats = 0;
 	r.k = vq_attention_take(base, floats, keys * VQ_PANEL_DEPTH(a->d));
-	r.v = vq_attention_take(base, floats, keys * VQ_PANEL_DEPTH(a->e));
+	r.v = vq_attention_take(base, floats, keys * VQ_PANEL_ROW(a->e));
 	r.x = vq_attention_take(base, floats, keys * VQ_PANEL_MAX);
 	r.q = vq_attention_take(base, floats, queries * VQ_PANEL_DEPTH(a->d));
 	r.y = vq_attention_take(base, floats, queries * VQ_PANEL_DEPTH(a->e));
@@ -117,8 +139,28 @@ room_of(const struct vq_attention *a, float *base, int64_t *floats)
 	r.sum = vq_attention_take(base, floats, queries);
 	r.factor = vq_attention_take(base, floats, queries);
 	r.rows = vq_attention_take(base, floats, VQ_PANEL_MAX * VQ_PANEL_ROW(a->d > a->e ? a->d : a->e));
+	r.halves = vq_attention_take(base, floats, vq_attention_zipped(keys, a->d > a->e ? a->d : a->e));
 	r.bits = (uint16_t *)vq_attention_take(base, floats, vq_attention_bits(a) / 2);
 	return r;
+}
+
+/* The same by pairs. */
+static void
+pair_panel(const struct vq_attention_forward *f, const struct vq_attention_tile *x, const struct room *r, const struct vq_panel *now,
+    int64_t at, int64_t i, int64_t cols)
+{
+	const struct vq_attention *a = x->a;
+	const struct vq_pair_panels *p = vq_attention_pairs(x->c->k, &f->q);
+	int64_t words = VQ_PANEL_WORDS(a->d), ld = a->heads * a->d;
+	float *q = r->q + at * words, *y = r->y + at * VQ_PANEL_DEPTH(a->e);
+
+	if (x->k0 == 0) {
+		const uint16_t *rows = vq_attention_halves(x->c->k, &f->q, vq_attention_at(x, a->t, a->d, i), &ld, cols, a->d, r->rows);
+
+		p->turn(q, rows, ld, cols, a->d);
+	}
+	p->scores(now, r->x, r->k, q, words, a->scale * VQ_ATTENTION_LOG2E, r->most + at, r->factor + at);
+	p->values(now, y, r->v, r->x, a->e, r->most + at, r->sum + at, r->factor + at, x->k0 == 0);
 }
 
 /* Panel m, `cols` queries from i on, and the block of keys that lies in the room. */
@@ -135,13 +177,17 @@ panel(const struct vq_attention_forward *f, const struct vq_attention_tile *x, c
 
 	if (keys <= 0)
 		return;
+	for (int64_t j = at; first && j < at + p->width; j++)
+		r->most[j] = -INFINITY;
+	if (vq_attention_pairs(x->c->k, &f->q)) {
+		pair_panel(f, x, r, &now, at, i, cols);
+		return;
+	}
 	if (first) {
 		int64_t ld = a->heads * a->d;
 		const float *rows = vq_attention_rows(x->c->k, &f->q, vq_attention_at(x, a->t, a->d, i), &ld, cols, a->d, r->rows);
 
 		p->turn(q, rows, ld, cols, a->d, a->scale * VQ_ATTENTION_LOG2E);
-		for (int64_t j = at; j < at + p->width; j++)
-			r->most[j] = -INFINITY;
 	}
 	p->scores(&now, r->x, r->k, q, d, r->most + at, r->factor + at);
 	p->values(&now, r->y + at * e, r->v, r->x, e, r->most + at, r->sum + at, r->factor + at, first);
@@ -160,12 +206,37 @@ finish(const struct vq_attention_forward *f, const struct vq_attention_tile *x, 
 	x->c->k->ew[VQ_EW_LOG](r->sum + at, r->sum + at, NULL, NULL, 0, 0, p->width);
 	for (int64_t j = 0; j < cols; j++)
 		f->lse[(x->b * a->heads + x->h) * a->t + i + j] = r->most[at + j] * VQ_ATTENTION_LN2 + r->sum[at + j];
-	int64_t y = vq_attention_at(x, a->t, a->e, i), apart = VQ_PANEL_ROW(a->e);
-	float *to = f->half_y ? r->rows : (float *)f->y + y;
+	int64_t y = vq_attention_at(x, a->t, a->e, i), apart = VQ_PANEL_ROW(a->e), ld = a->heads * a->e;
+	const struct vq_pair_panels *pairs = vq_attention_pairs(x->c->k, &f->q);
+	float *to = f->half_y ? r->rows : (float *)f->y + y, *from = r->y + at * VQ_PANEL_DEPTH(a->e);
 
-	p->put(to, f->half_y ? apart : a->heads * a->e, r->y + at * VQ_PANEL_DEPTH(a->e), cols, a->e, r->factor + at, false);
+	if (f->half_y && pairs) {
+		pairs->put((uint16_t *)f->y + y, ld, from, cols, a->e, r->factor + at);
+		return;
+	}
+	p->put(to, f->half_y ? apart : ld, from, cols, a->e, r->factor + at, false);
 	for (int64_t j = 0; f->half_y && j < cols; j++)
-		x->c->k->narrow((uint16_t *)f->y + y + j * a->heads * a->e, to + j * apart, a->e);
+		x->c->k->narrow((uint16_t *)f->y + y + j * ld, to + j * apart, a->e);
+}
+
+/* The block of keys and its values, into the room. */
+static void
+gather(const struct vq_attention_forward *f, const struct vq_attention_tile *x, const struct room *r)
+{
+	const struct vq_attention *a = x->a;
+	const struct vq_pair_panels *pairs = vq_attention_pairs(x->c->k, &f->q);
+	int64_t n = x->k1 - x->k0, ldk = a->heads * a->d, ldv = a->heads * a->e;
+	int64_t k = vq_attention_at(x, a->s, a->d, x->k0), v = vq_attention_at(x, a->s, a->e, x->k0);
+
+	if (pairs == NULL) {
+		vq_attention_gather(x->c->k, r->k, &f->k, k, ldk, n, a->d);
+		vq_attention_gather(x->c->k, r->v, &f->v, v, ldv, n, a->e);
+		return;
+	}
+	const uint16_t *rows = vq_attention_halves(x->c->k, &f->k, k, &ldk, n, a->d, r->halves);
+	pairs->rows(r->k, rows, ldk, n, a->d);
+	rows = vq_attention_halves(x->c->k, &f->v, v, &ldv, n, a->e, r->halves);
+	pairs->zip(r->v, rows, ldv, n, a->e, VQ_PANEL_KEYS(n));
 }
 
 static void
@@ -173,13 +244,12 @@ forward(const struct vq_attention_forward *f, struct vq_attention_tile *x, const
 {
 	const struct vq_attention *a = x->a;
 	const struct vq_panels *p = vq_panels(x->c->k);
-	int64_t seen = vq_attention_seen(a, x->q1), ldk = a->heads * a->d, ldv = a->heads * a->e;
+	int64_t seen = vq_attention_seen(a, x->q1);
 	int64_t first = vq_attention_first(a, x->q1 - x->q0, p->width), i, m, cols;
 
 	for (x->k0 = 0; x->k0 < seen; x->k0 += KEYS) {
 		x->k1 = vq_attention_least(seen, x->k0 + KEYS);
-		vq_attention_gather(x->c->k, r->k, &f->k, vq_attention_at(x, a->s, a->d, x->k0), ldk, x->k1 - x->k0, a->d);
-		vq_attention_gather(x->c->k, r->v, &f->v, vq_attention_at(x, a->s, a->e, x->k0), ldv, x->k1 - x->k0, a->e);
+		gather(f, x, r);
 		if (a->drop)
 			vq_attention_draw(x);
 		for (i = x->q0, m = 0; i < x->q1; i += cols, m++) {

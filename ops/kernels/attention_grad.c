@@ -17,6 +17,8 @@ struct room {
 	float *w, *s;				/* [KEYS][W]: weights; gradient of the scores */
 	float *q, *g, *y, *dq;			/* [depth][W] */
 	float *rows_q, *rows_g, *rows_y;	/* [W][width]: of a panel that is not f32, or is rounded */
+	float *halves;				/* [KEYS][width] of bf16: of a block, as its pairs are made */
+	float *zk, *zs, *zq, *zg;		/* pairs: of keys and gradients of scores along keys; of a panel along queries */
 	float *lse, *scale;			/* [W] */
 	float *less;				/* [t + W]: sum of g y of each query, kept from the first block on */
 	uint16_t *bits;
@@ -43,6 +45,11 @@ room_of(const struct vq_attention *a, float *base, int64_t *floats)
 	r.rows_q = vq_attention_take(base, floats, VQ_PANEL_MAX * VQ_PANEL_ROW(a->d));
 	r.rows_g = vq_attention_take(base, floats, VQ_PANEL_MAX * VQ_PANEL_ROW(a->e));
 	r.rows_y = vq_attention_take(base, floats, VQ_PANEL_MAX * VQ_PANEL_ROW(a->e));
+	r.halves = vq_attention_take(base, floats, vq_attention_zipped(keys, a->d > a->e ? a->d : a->e));
+	r.zk = vq_attention_take(base, floats, vq_attention_zipped(keys, a->d));
+	r.zs = vq_attention_take(base, floats, vq_attention_zipped(keys, VQ_PANEL_MAX));
+	r.zq = vq_attention_take(base, floats, vq_attention_zipped(VQ_PANEL_MAX, a->d));
+	r.zg = vq_attention_take(base, floats, vq_attention_zipped(VQ_PANEL_MAX, a->e));
 	r.lse = vq_attention_take(base, floats, VQ_PANEL_MAX);
 	r.less = vq_attention_take(base, floats, a->t + VQ_PANEL_MAX);
 	r.scale = vq_attention_take(base, floats, VQ_PANEL_MAX);
@@ -90,42 +97,107 @@ fetch_out(const struct vq_attention_tile *x, const float *to, int64_t length, in
 	fetch(x, to, sizeof(*to), length, width, from, until, true);
 }
 
-/* The panel of `cols` queries from i on and the block of keys that lies in the room. */
+/* The products of a panel by pairs. */
 static void
-panel(const struct vq_attention_grad *f, const struct vq_attention_tile *x, const struct room *r, int64_t i, int64_t cols)
+pair_panel(const struct vq_attention_grad *f, const struct vq_attention_tile *x, const struct room *r, const struct vq_panel *now,
+    int64_t i, int64_t cols)
+{
+	const struct vq_attention *a = x->a;
+	const struct vq_pair_panels *p = vq_attention_pairs(x->c->k, &f->q);
+	int64_t from_q = a->heads * a->d, from_g = a->heads * a->e, from_y = from_g;
+	int64_t at_q = vq_attention_at(x, a->t, a->d, i), at_g = vq_attention_at(x, a->t, a->e, i);
+	int64_t wd = VQ_PANEL_WORDS(a->d), we = VQ_PANEL_WORDS(a->e);
+	const uint16_t *q = vq_attention_halves(x->c->k, &f->q, at_q, &from_q, cols, a->d, r->rows_q);
+	const uint16_t *g = vq_attention_halves(x->c->k, &f->g, at_g, &from_g, cols, a->e, r->rows_g);
+
+	p->turn(r->q, q, from_q, cols, a->d);
+	p->zip(r->zq, q, from_q, cols, a->d, VQ_PANEL_MAX);
+	p->turn(r->g, g, from_g, cols, a->e);
+	p->zip(r->zg, g, from_g, cols, a->e, VQ_PANEL_MAX);
+	if (x->k0 == 0) {
+		const uint16_t *y = vq_attention_halves(x->c->k, &f->y, at_g, &from_y, cols, a->e, r->rows_y);
+
+		p->turn(r->y, y, from_y, cols, a->e);
+		p->dots(r->less + i, r->g, r->y, we);
+	}
+	p->weights(now, r->w, r->k, r->q, wd, a->scale * VQ_ATTENTION_LOG2E, r->lse);
+	p->grads(now, r->s, r->zs, r->w, r->v, r->g, we, r->less + i);
+	p->outer(r->dv, r->w, r->zg, a->e, now->keys);
+	p->outer(r->dk, r->s, r->zq, a->d, now->keys);
+	p->back(r->dq, r->zk, r->zs, now->keys, a->d);
+}
+
+/* The products of a panel of f32. */
+static void
+plain_panel(const struct vq_attention_grad *f, const struct vq_attention_tile *x, const struct room *r, const struct vq_panel *now,
+    int64_t i, int64_t cols)
 {
 	const struct vq_attention *a = x->a;
 	const struct vq_panels *p = vq_panels(x->c->k);
-	int64_t d = VQ_PANEL_DEPTH(a->d), e = VQ_PANEL_DEPTH(a->e), ldq = a->heads * a->d;
-	int64_t from_q = ldq, from_g = a->heads * a->e, from_y = from_g;
-	int64_t keys = vq_attention_least(x->k1, vq_attention_seen(a, i + cols)) - x->k0;
+	int64_t d = VQ_PANEL_DEPTH(a->d), e = VQ_PANEL_DEPTH(a->e);
+	int64_t from_q = a->heads * a->d, from_g = a->heads * a->e, from_y = from_g;
 	int64_t at_q = vq_attention_at(x, a->t, a->d, i), at_g = vq_attention_at(x, a->t, a->e, i);
-	const float *lse = f->lse + (x->b * a->heads + x->h) * a->t + i;
-	struct vq_panel now = vq_attention_panel(x, i, keys);
-
-	if (keys <= 0)
-		return;
 	const float *q = vq_attention_rows(x->c->k, &f->q, at_q, &from_q, cols, a->d, r->rows_q);
 	const float *g = vq_attention_rows(x->c->k, &f->g, at_g, &from_g, cols, a->e, r->rows_g);
 
 	p->turn(r->q, q, from_q, cols, a->d, a->scale * VQ_ATTENTION_LOG2E);
 	p->turn(r->g, g, from_g, cols, a->e, 1);
-	if (x->k0 == 0) {		/* from here on dq may lie where y did */
+	if (x->k0 == 0) {
 		const float *y = vq_attention_rows(x->c->k, &f->y, at_g, &from_y, cols, a->e, r->rows_y);
 
 		p->turn(r->y, y, from_y, cols, a->e, 1);
 		p->dots(r->less + i, r->g, r->y, e);
 	}
+	p->weights(now, r->w, r->k, r->q, d, r->lse);
+	p->grads(now, r->s, r->w, r->v, r->g, e, r->less + i);
+	p->outer(r->dv, r->w, g, from_g, cols, a->e, now->keys);
+	p->outer(r->dk, r->s, q, from_q, cols, a->d, now->keys);
+	p->back(r->dq, r->k, r->s, now->keys, d, false);
+}
+
+/* The panel of `cols` queries from i on and the block of keys that lies in the room.  y is read with the
+ * first block only, before dq is written, which may lie there. */
+static void
+panel(const struct vq_attention_grad *f, const struct vq_attention_tile *x, const struct room *r, int64_t i, int64_t cols)
+{
+	const struct vq_attention *a = x->a;
+	const struct vq_panels *p = vq_panels(x->c->k);
+	int64_t keys = vq_attention_least(x->k1, vq_attention_seen(a, i + cols)) - x->k0;
+	const float *lse = f->lse + (x->b * a->heads + x->h) * a->t + i;
+	struct vq_panel now = vq_attention_panel(x, i, keys);
+
+	if (keys <= 0)
+		return;
 	for (int64_t j = 0; j < p->width; j++) {
 		r->lse[j] = j < cols ? lse[j] * VQ_ATTENTION_LOG2E : 0;
 		r->scale[j] = a->scale;
 	}
-	p->weights(&now, r->w, r->k, r->q, d, r->lse);
-	p->grads(&now, r->s, r->w, r->v, r->g, e, r->less + i);
-	p->outer(r->dv, r->w, g, from_g, cols, a->e, keys);
-	p->outer(r->dk, r->s, q, from_q, cols, a->d, keys);
-	p->back(r->dq, r->k, r->s, keys, d, false);
-	p->put(f->dq + at_q, ldq, r->dq, cols, a->d, r->scale, x->k0 > 0);
+	if (vq_attention_pairs(x->c->k, &f->q))
+		pair_panel(f, x, r, &now, i, cols);
+	else
+		plain_panel(f, x, r, &now, i, cols);
+	p->put(f->dq + vq_attention_at(x, a->t, a->d, i), a->heads * a->d, r->dq, cols, a->d, r->scale, x->k0 > 0);
+}
+
+/* The block of keys and its values, into the room. */
+static void
+gather(const struct vq_attention_grad *f, const struct vq_attention_tile *x, const struct room *r)
+{
+	const struct vq_attention *a = x->a;
+	const struct vq_pair_panels *pairs = vq_attention_pairs(x->c->k, &f->q);
+	int64_t n = x->k1 - x->k0, ldk = a->heads * a->d, ldv = a->heads * a->e;
+	int64_t k = vq_attention_at(x, a->s, a->d, x->k0), v = vq_attention_at(x, a->s, a->e, x->k0);
+
+	if (pairs == NULL) {
+		vq_attention_gather(x->c->k, r->k, &f->k, k, ldk, n, a->d);
+		vq_attention_gather(x->c->k, r->v, &f->v, v, ldv, n, a->e);
+		return;
+	}
+	const uint16_t *rows = vq_attention_halves(x->c->k, &f->k, k, &ldk, n, a->d, r->halves);
+	pairs->rows(r->k, rows, ldk, n, a->d);
+	pairs->zip(r->zk, rows, ldk, n, a->d, VQ_PANEL_KEYS(n));
+	rows = vq_attention_halves(x->c->k, &f->v, v, &ldv, n, a->e, r->halves);
+	pairs->rows(r->v, rows, ldv, n, a->e);
 }
 
 /* All queries and the block of keys. */
@@ -136,8 +208,7 @@ block(const struct vq_attention_grad *f, struct vq_attention_tile *x, const stru
 	const struct vq_panels *p = vq_panels(x->c->k);
 	int64_t rows = x->k1 - x->k0, many = VQ_PANEL_KEYS(rows), ldk = a->heads * a->d, ldv = a->heads * a->e, cols;
 
-	vq_attention_gather(x->c->k, r->k, &f->k, vq_attention_at(x, a->s, a->d, x->k0), ldk, rows, a->d);
-	vq_attention_gather(x->c->k, r->v, &f->v, vq_attention_at(x, a->s, a->e, x->k0), ldv, rows, a->e);
+	gather(f, x, r);
 	fetch_in(x, &f->k, a->s, a->d, x->k0, x->k1);
 	fetch_in(x, &f->v, a->s, a->e, x->k0, x->k1);
 	fetch_out(x, f->dk, a->s, a->d, x->k0, x->k1);

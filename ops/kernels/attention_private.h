@@ -66,6 +66,13 @@ vq_attention_bits(const struct vq_attention *a)
 	return a->drop ? VQ_ATTENTION_KEYS * (VQ_ATTENTION_QUERIES + 16) : 0;
 }
 
+/* Floats of so many rows of pairs, or of half as many of numbers. */
+static inline int64_t
+vq_attention_zipped(int64_t rows, int64_t width)
+{
+	return rows / 2 * VQ_PANEL_ROW(width);
+}
+
 /* Queries of the first panel of some: where queries see the keys up to their own the others are
  * full, so that those which see most keys waste no lanes. */
 static inline int64_t
@@ -79,6 +86,11 @@ void vq_attention_gather(const struct vq_kernels *k, float *to, const struct vq_
     int64_t rows, int64_t width);
 /* Rows [rows][width] from element `at` on as f32: where they lie, or in room, VQ_PANEL_ROW(width) apart; *ld: how far apart. */
 const float *vq_attention_rows(const struct vq_kernels *k, const struct vq_attention_in *in, int64_t at, int64_t *ld,
+    int64_t rows, int64_t width, float *room);
+/* The kernels for pairs of bf16, where all operands are rounded and the processor has them; or NULL. */
+const struct vq_pair_panels *vq_attention_pairs(const struct vq_kernels *k, const struct vq_attention_in *in);
+/* Rows [rows][width] from element `at` on as bf16: where they lie, or in room, VQ_PANEL_ROW(width) apart; *ld: how far apart. */
+const uint16_t *vq_attention_halves(const struct vq_kernels *k, const struct vq_attention_in *in, int64_t at, int64_t *ld,
     int64_t rows, int64_t width, float *room);
 /* What the kernels are to know of the panel of queries from i on, and so many keys of the block. */
 struct vq_panel vq_attention_panel(const struct vq_attention_tile *x, int64_t i, int64_t keys);

@@ -66,6 +66,48 @@ struct vq_panels {
 	void (*outer)(float *to, const float *x, const float *rows, int64_t ld, int64_t cols, int64_t width, int64_t keys);
 };
 
+/*
+ * The same of numbers of bf16, two of them in a word: what is multiplied are pairs, what is added up
+ * is f32.  Keys and queries are pairs of channels; what is summed over keys (values, keys in `back`) or
+ * over queries (`outer`) is pairs of those, zipped.  So weights and their gradients are rounded, too.
+ *
+ * VQ_PANEL_WORDS(width) words a key or a row of a panel, zeros after its channels; queries are not
+ * scaled, scores are.
+ */
+#define VQ_PANEL_WORDS(width) (((width) + 3) / 4 * 2)
+
+struct vq_pair_panels {
+	/* n rows of `width` numbers, ld apart, as words: to[VQ_PANEL_KEYS(n)][VQ_PANEL_WORDS(width)], zeros elsewhere. */
+	void (*rows)(float *to, const uint16_t *from, int64_t ld, int64_t n, int64_t width);
+	/* Rows 2i and 2i + 1 as one of pairs: to[room / 2][VQ_PANEL_ROW(width)], zeros elsewhere; room is even, n <= room. */
+	void (*zip)(float *to, const uint16_t *from, int64_t ld, int64_t n, int64_t width, int64_t room);
+	/* `cols` rows as columns: to[VQ_PANEL_WORDS(width)][W], zeros elsewhere. */
+	void (*turn)(float *to, const uint16_t *from, int64_t ld, int64_t cols, int64_t width);
+	/* What vq_panels.put does, without factors' sum, rounded. */
+	void (*put)(uint16_t *to, int64_t ld, const float *from, int64_t cols, int64_t width, const float *factor);
+	/* sum [W] = products of a and b, down the columns */
+	void (*dots)(float *sum, const float *a, const float *b, int64_t words);
+
+	/* As in vq_panels, of the products times scale. */
+	void (*scores)(const struct vq_panel *p, float *x, const float *k, const float *q, int64_t words, float scale, float *most,
+	    float *factor);
+	/* v: zipped, keys in pairs; depth: VQ_PANEL_DEPTH of a value's width.  x is lost. */
+	void (*values)(const struct vq_panel *p, float *y, const float *v, float *x, int64_t width, const float *most, float *sum,
+	    const float *factor, bool first);
+	void (*weights)(const struct vq_panel *p, float *w, const float *k, const float *q, int64_t words, float scale, const float *lse);
+	/* a and w become rows of 16 numbers of bf16; az: a with its keys in pairs [VQ_PANEL_KEYS(keys) / 2][W] */
+	void (*grads)(const struct vq_panel *p, float *a, float *az, float *w, const float *v, const float *g, int64_t words,
+	    const float *less);
+	/* k: zipped; x: as grads leaves az; to [VQ_PANEL_DEPTH(width)][W] */
+	void (*back)(float *to, const float *k, const float *x, int64_t keys, int64_t width);
+	/* x: as grads leaves a and w; rows: zipped, 16 of them */
+	void (*outer)(float *to, const float *x, const float *rows, int64_t width, int64_t keys);
+};
+
+/* For processors with an instruction for pairs; or NULL. */
+const struct vq_pair_panels *vq_pair_panels(const struct vq_kernels *k);
+extern const struct vq_pair_panels vq_pair_panels_avx512bf16;
+
 extern const struct vq_panels vq_panels_portable, vq_panels_avx2, vq_panels_avx512;
 /* The table for the instruction set of k. */
 const struct vq_panels *vq_panels(const struct vq_kernels *k);

@@ -28,6 +28,16 @@ vq_rows(const struct vq_kernels *k)
 	return &vq_rows_portable;
 }
 
+const struct vq_pair_panels *
+vq_pair_panels(const struct vq_kernels *k)
+{
+#ifdef __x86_64__
+	if (k->isa >= VQ_ISA_AVX512BF16)
+		return &vq_pair_panels_avx512bf16;
+#endif
+	return NULL;
+}
+
 const struct vq_panels *
 vq_panels(const struct vq_kernels *k)
 {
