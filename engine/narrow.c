@@ -26,6 +26,15 @@ is_alias(const struct vq_node *n, vq_id v)
 	return n && (n->op->flags & VQ_OP_ALIAS) && v == n->out;
 }
 
+/* Whether a node is nothing but a rounding. */
+static bool
+rounds(const struct vq_node *n)
+{
+	struct vq_ewise_instr instr;
+
+	return (n->op->flags & VQ_OP_ELEMENTWISE) && n->op->ewise && n->op->ewise(n->params, &instr) && instr.op == VQ_EW_BF16;
+}
+
 static enum vq_half
 takes(const struct narrow *s, const struct vq_node *n, int j)
 {
@@ -35,7 +44,8 @@ takes(const struct narrow *s, const struct vq_node *n, int j)
 
 	if (j >= own)
 		return n->epilogue->mode[1 + j - own] == VQ_EWISE_FULL ? VQ_HALF_AS_IS : VQ_HALF_NOT;
-	return n->op->half ? n->op->half(&c, j, false) : VQ_HALF_NOT;
+	enum vq_half how = n->op->half ? n->op->half(&c, j, false) : VQ_HALF_NOT;
+	return how == VQ_HALF_AS_IS && rounds(n) ? VQ_HALF_ROUNDED : how;
 }
 
 static void

@@ -177,7 +177,8 @@ run_grad(const struct vq_call *c)
 	struct vq_norm_layout l = layout_of(&c->in[OF_NORMAL].type->shape);
 	struct vq_norm_affine a = { c->in[OF_SCALE].data, c->out[DSCALE].data, c->out[DSHIFT].data };
 
-	vq_norm_affine_grad(&(struct vq_norm_call){ &l, c->k, c->threads, eps_of(c->params), c->scratch },
+	vq_norm_affine_grad(&(struct vq_norm_call){ &l, c->k, c->threads, eps_of(c->params), c->scratch,
+	    c->in[OF_NORMAL].type->dtype == VQ_BF16, c->in[OF_G].type->dtype == VQ_BF16, c->out[DX].type->dtype == VQ_BF16 },
 	    c->in[OF_NORMAL].data, c->in[OF_VARIANCE].data, &a, c->in[OF_G].data, c->out[DX].data);
 }
 
@@ -187,6 +188,15 @@ scratch_grad(const struct vq_cost *c)
 	struct vq_norm_layout l = layout_of(&c->in[OF_NORMAL].shape);
 
 	return vq_norm_affine_scratch(&l);
+}
+
+static enum vq_half
+half_grad(const struct vq_cost *c, int port, bool out)
+{
+	struct vq_norm_layout l = layout_of(&c->in[OF_NORMAL].shape);
+	bool image = out ? port == DX : port == OF_NORMAL || port == OF_G;
+
+	return image && vq_norm_half(&l, true) ? VQ_HALF_AS_IS : VQ_HALF_NOT;
 }
 
 static double
@@ -233,7 +243,7 @@ const struct vq_op vq_ops_batch_norm_affine[] = {
 		.in = { "normal", "variance", "scale", "g" }, .out = { "dx", "dscale", "dshift" },
 		.params = params, .size = sizeof(struct norm), .flags = VQ_OP_INTERNAL,
 		.infer = infer_grad, .compose = compose_grad, .run = run_grad,
-		.inplace = "0:0 0:3", .scratch = scratch_grad, .flops = flops_grad,
+		.inplace = "0:0 0:3", .scratch = scratch_grad, .half = half_grad, .flops = flops_grad,
 		.examples = grad_examples,
 	},
 	{ 0 }

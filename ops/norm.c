@@ -353,7 +353,8 @@ run(const struct vq_call *c, struct norm p)
 {
 	struct vq_norm_layout l = layout_of(&p, &c->in[0].type->shape);
 
-	vq_norm(&(struct vq_norm_call){ &l, c->k, c->threads, p.eps, c->scratch }, c->in[0].data,
+	vq_norm(&(struct vq_norm_call){ &l, c->k, c->threads, p.eps, c->scratch,
+	    .half_in = c->in[0].type->dtype == VQ_BF16, .half_out = c->out[0].type->dtype == VQ_BF16 }, c->in[0].data,
 	    c->out[0].data, c->out[1].data, c->out[2].data);
 }
 
@@ -367,8 +368,26 @@ run_grad(const struct vq_call *c)
 	const struct norm *p = c->params;
 	struct vq_norm_layout l = layout_of(p, &c->in[0].type->shape);
 
-	vq_norm_grad(&(struct vq_norm_call){ &l, c->k, c->threads, p->eps, c->scratch }, c->in[0].data,
+	vq_norm_grad(&(struct vq_norm_call){ &l, c->k, c->threads, p->eps, c->scratch, c->in[0].type->dtype == VQ_BF16,
+	    c->in[2].type->dtype == VQ_BF16, c->out[0].type->dtype == VQ_BF16 }, c->in[0].data,
 	    c->in[1].data, c->in[2].data, c->out[0].data);
+}
+
+static enum vq_half
+half(const struct vq_cost *c, struct norm p, bool image)
+{
+	struct vq_norm_layout l = layout_of(&p, &c->in[0].shape);
+
+	return image && vq_norm_half(&l, false) ? VQ_HALF_AS_IS : VQ_HALF_NOT;
+}
+
+static enum vq_half half_group(const struct vq_cost *c, int port, bool out) { (void)out; return half(c, group_of(c->params), port == 0); }
+static enum vq_half half_batch(const struct vq_cost *c, int port, bool out) { (void)out; return half(c, batch_of(c->params), port == 0); }
+
+static enum vq_half
+half_grad(const struct vq_cost *c, int port, bool out)
+{
+	return half(c, *(const struct norm *)c->params, out || port != 1);
 }
 
 static double
@@ -439,7 +458,7 @@ const struct vq_op vq_ops_norm[] = {
 		.params = group_params, .size = sizeof(struct group),
 		.infer = infer_group, .grad = grad_group, .compose = compose_group,
 		.run = run_group, .ref = ref_group,
-		.inplace = "0:0", .scratch = scratch_group, .flops = flops, .again = 2,
+		.inplace = "0:0", .scratch = scratch_group, .half = half_group, .flops = flops, .again = 2,
 		.also = (const char *const[]){ "groupnorm", "GroupNorm", "gn", "instance_norm", NULL },
 		.examples = group_examples,
 	}, {
@@ -449,7 +468,7 @@ const struct vq_op vq_ops_norm[] = {
 		.params = batch_params, .size = sizeof(struct batch),
 		.infer = infer_batch, .grad = grad_batch, .compose = compose_batch,
 		.run = run_batch, .ref = ref_batch,
-		.inplace = "0:0", .scratch = scratch_batch, .flops = flops, .again = 2,
+		.inplace = "0:0", .scratch = scratch_batch, .half = half_batch, .flops = flops, .again = 2,
 		.also = (const char *const[]){ "batchnorm", "BatchNorm2d", "bn", NULL },
 		.examples = batch_examples,
 	}, {
@@ -459,7 +478,7 @@ const struct vq_op vq_ops_norm[] = {
 		.params = grad_params, .size = sizeof(struct norm), .flags = VQ_OP_INTERNAL,
 		.infer = infer_grad, .compose = compose_grad,
 		.run = run_grad, .ref = ref_grad,
-		.inplace = "0:0 0:2", .scratch = scratch_grad, .flops = flops,
+		.inplace = "0:0 0:2", .scratch = scratch_grad, .half = half_grad, .flops = flops,
 		.examples = grad_examples,
 	},
 	{ 0 }

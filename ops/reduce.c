@@ -111,13 +111,25 @@ infer_variance(struct vq_infer *q)
 
 /* --- kernels ------------------------------------------------------------- */
 
+static enum vq_half
+half(const struct vq_cost *c, int port, bool out)
+{
+	struct vq_axes a = split(c->params, &c->in[0].shape);
+
+	(void)port;
+	return !out && vq_reduce_takes_half(&a) ? VQ_HALF_AS_IS : VQ_HALF_NOT;
+}
+
 /* y (kept or dropped, the elements are the same) = fold over the axes. */
 static void
 run_fold(const struct vq_call *c, enum vq_ew fold)
 {
 	struct vq_axes a = split(c->params, &c->in[0].type->shape);
 
-	vq_reduce(c->k, fold, c->in[0].data, c->out[0].data, &a, c->scratch, c->threads);
+	if (c->in[0].type->dtype == VQ_BF16)
+		vq_reduce_half(c->k, fold, c->in[0].data, c->out[0].data, &a, c->scratch, c->threads);
+	else
+		vq_reduce(c->k, fold, c->in[0].data, c->out[0].data, &a, c->scratch, c->threads);
 }
 
 static void run_sum(const struct vq_call *c) { run_fold(c, VQ_EW_ADD); }
@@ -367,7 +379,7 @@ static const struct vq_example spreads[] = {
 #define ROW(fn, fits, d_fn, ex, text, ...) { \
 	.name = #fn, .doc = text, .in = { "x" }, .out = { "y" }, .size = sizeof(struct reduce), \
 	.infer = fits, .grad = d_fn, .run = run_##fn, .ref = ref_##fn, .examples = ex, __VA_ARGS__ }
-#define FOLD .params = params, .scratch = scratch, .flops = flops
+#define FOLD .params = params, .scratch = scratch, .half = half, .flops = flops
 
 extern const struct vq_op vq_ops_reduce[];
 const struct vq_op vq_ops_reduce[] = {

@@ -44,6 +44,7 @@ struct pass {
 	const struct vq_kernels *k;
 	enum vq_ew fold;
 	const float *x;
+	bool half;			/* x points at numbers of bf16; columns only */
 	float *y;
 	int64_t outer, n, inner;
 	int64_t chunks, per_chunk;	/* cuts of n */
@@ -120,7 +121,7 @@ pass_rows(struct pass *p)
 
 /* Rows as one sees them: `group` short ones side by side, or a strip of a long one. */
 struct strip {
-	const float *x;
+	int64_t at;		/* of x: where it begins */
 	int64_t rows;		/* wide rows */
 	int64_t ld;		/* from one to the next */
 	int64_t width;		/* elements of a wide row that count */
@@ -129,9 +130,9 @@ struct strip {
 };
 
 static struct strip
-strip_of(const float *x, int64_t n, int64_t inner, int64_t col)
+strip_of(int64_t at, int64_t n, int64_t inner, int64_t col)
 {
-	struct strip s = { .x = x + col, .ld = inner, .group = 1, .rows = n };
+	struct strip s = { .at = at + col, .ld = inner, .group = 1, .rows = n };
 
 	s.cols = inner - col < STRIP ? inner - col : STRIP;
 	if (inner <= STRIP / 2) {
@@ -144,23 +145,38 @@ strip_of(const float *x, int64_t n, int64_t inner, int64_t col)
 	return s;
 }
 
+/* n <= STRIP elements of x; room: where they are f32. */
+static const float *
+elements(const struct pass *p, int64_t at, int64_t n, float *room)
+{
+	if (!p->half)
+		return p->x + at;
+	p->k->widen(room, (const uint16_t *)p->x + at, n);
+	return room;
+}
+
 /* acc[0..width) = fold of rows [from, to). */
 static void
 fold_rows(const struct pass *p, const struct strip *s, int64_t from, int64_t to, float *acc)
 {
-	memcpy(acc, s->x + from * s->ld, (size_t)s->width * sizeof(*acc));
+	float room[STRIP];
+
+	memcpy(acc, elements(p, s->at + from * s->ld, s->width, room), (size_t)s->width * sizeof(*acc));
 	for (int64_t r = from + 1; r < to; r++)
-		p->k->ew[p->fold](acc, acc, s->x + r * s->ld, NULL, 0, 0, s->width);
+		p->k->ew[p->fold](acc, acc, elements(p, s->at + r * s->ld, s->width, room), NULL, 0, 0, s->width);
 }
 
 /* The groups side by side, and the short rows left over, onto the first group. */
 static void
 fold_groups(const struct pass *p, const struct strip *s, float *acc, float *to)
 {
+	int64_t rest = s->at + s->rows * s->ld;
+	float room[STRIP];
+
 	for (int64_t g = 1; g < s->group; g++)
 		p->k->ew[p->fold](acc, acc, acc + g * s->cols, NULL, 0, 0, s->cols);
 	for (int64_t r = 0; r < s->rest; r++)
-		p->k->ew[p->fold](acc, acc, s->x + s->rows * s->ld + r * s->cols, NULL, 0, 0, s->cols);
+		p->k->ew[p->fold](acc, acc, elements(p, rest + r * s->cols, s->cols, room), NULL, 0, 0, s->cols);
 	memcpy(to, acc, (size_t)s->cols * sizeof(*to));
 }
 
@@ -187,7 +203,7 @@ item_strip(const struct pass *p, int64_t i, int64_t *to)
 	int64_t n = p->n - from < p->per_chunk ? p->n - from : p->per_chunk;
 
 	*to = piece * p->inner + col;
-	return strip_of(p->x + (piece / p->chunks * p->n + from) * p->inner, n, p->inner, col);
+	return strip_of((piece / p->chunks * p->n + from) * p->inner, n, p->inner, col);
 }
 
 static void
@@ -293,12 +309,21 @@ vq_reduce_scratch(const struct vq_axes *a)
 	return a->count == 0 ? 0 : scratch_layout(*a, &part);
 }
 
-void
-vq_reduce(const struct vq_kernels *k, enum vq_ew fold, const float *x, float *y,
+bool
+vq_reduce_takes_half(const struct vq_axes *axes)
+{
+	struct vq_axes a = *axes;
+	struct pass p = { 0 };
+
+	return a.count > 0 && next_pass(&a, &p) && p.inner > 1;
+}
+
+static void
+reduce(const struct vq_kernels *k, enum vq_ew fold, const float *x, bool half, float *y,
     const struct vq_axes *axes, void *scratch, int threads)
 {
 	struct vq_axes a = *axes;
-	struct pass p = { .k = k, .fold = fold, .x = x, .part = scratch, .threads = threads };
+	struct pass p = { .k = k, .fold = fold, .x = x, .half = half, .part = scratch, .threads = threads };
 	int left = passes_of(&a);
 	size_t part;
 
@@ -320,5 +345,20 @@ vq_reduce(const struct vq_kernels *k, enum vq_ew fold, const float *x, float *y,
 		else
 			pass_columns(&p);
 		p.x = p.y;
+		p.half = false;
 	}
+}
+
+void
+vq_reduce(const struct vq_kernels *k, enum vq_ew fold, const float *x, float *y,
+    const struct vq_axes *axes, void *scratch, int threads)
+{
+	reduce(k, fold, x, false, y, axes, scratch, threads);
+}
+
+void
+vq_reduce_half(const struct vq_kernels *k, enum vq_ew fold, const uint16_t *x, float *y,
+    const struct vq_axes *axes, void *scratch, int threads)
+{
+	reduce(k, fold, (const float *)(const void *)x, true, y, axes, scratch, threads);
 }

@@ -26,6 +26,10 @@ void vq_axes_split(struct vq_axes *a, const struct vq_shape *s, unsigned axes);
  * asked for; a NaN wins. */
 void vq_reduce(const struct vq_kernels *k, enum vq_ew fold, const float *x, float *y,
     const struct vq_axes *a, void *scratch, int threads);
+/* The same of numbers that are bf16, where that may be: columns go, not rows. */
+void vq_reduce_half(const struct vq_kernels *k, enum vq_ew fold, const uint16_t *x, float *y,
+    const struct vq_axes *a, void *scratch, int threads);
+bool vq_reduce_takes_half(const struct vq_axes *a);
 size_t vq_reduce_scratch(const struct vq_axes *a);
 
 /* Sum of squared differences from the mean, divided by `by`; the mean of each

@@ -12,6 +12,8 @@
 
 /* Below so many elements a second thread costs more than it brings. */
 enum { VQ_ROWS_SERIAL = 16384 };
+/* Rows whose columns are added up as f32. */
+enum { VQ_ROWS_COLUMN = 32 };
 
 static inline int
 vq_rows_team(int threads, int64_t elements)
@@ -67,7 +69,8 @@ struct vq_rows {
 
 	/*
 	 * Columns: element i of n belongs to column i % w.  moments adds to s and q the
-	 * sums of x - shift and of its square; pair_sums those of g and of g * y.
+	 * sums of x - shift and of its square; pair_sums those of g and of g * y.  What is
+	 * given in pieces of a multiple of VQ_ROWS_COLUMN * w has the same bits as at once.
 	 */
 	void (*moments)(double *s, double *q, const float *x, const float *shift, int64_t n, int64_t w);
 	void (*pair_sums)(double *s, double *q, const float *g, const float *y, int64_t n, int64_t w);

@@ -15,7 +15,7 @@
 typedef float vf __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
 typedef int32_t vi __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
 
-enum { LANES = VECTOR_BYTES / 4, CHAINS = 4, BLOCK = 2048, COLUMNS = 512, COLUMN_ROWS = 32 };
+enum { LANES = VECTOR_BYTES / 4, CHAINS = 4, BLOCK = 2048, COLUMNS = 512, COLUMN_ROWS = VQ_ROWS_COLUMN };
 
 /* --- sums of one row ------------------------------------------------------ */
 

@@ -55,6 +55,9 @@ vq_single_run(const struct vq_call *c, vq_describe_fn *describe)
 		return;
 	}
 	struct vq_ewise p = vq_single_program(describe, c->params);
+	bool in_place = c->in[0].data == c->out[0].data && c->in[0].type->dtype == c->out[0].type->dtype;
+	if (in_place && (p.instr[0].op == VQ_EW_COPY || (p.instr[0].op == VQ_EW_BF16 && c->in[0].type->dtype == VQ_BF16)))
+		return;
 	vq_ewise_broadcast(c->k, &p, c->in, c->out, c->threads);
 }
 
