@@ -173,7 +173,8 @@ pack_half(const struct vq_gemm_micro *u, float *to, int64_t depth, const uint16_
 
 		for (int64_t x = 0; x < k; x++) {
 			vq_gemm_zip_half(u, to + x * u->nr, y + x * ld + j, other ? other + x * ld + j : NULL, wide);
-			memset(to + x * u->nr + wide, 0, (size_t)(u->nr - wide) * sizeof(*to));
+			if (wide < u->nr)
+				memset(to + x * u->nr + wide, 0, (size_t)(u->nr - wide) * sizeof(*to));
 		}
 	}
 }
