@@ -142,7 +142,10 @@ static const struct model halves[] = {
 	{ "masked_fashion", "prior", { { "modules.prior.gpt.layers=2" } }, 1, 16, true, 0.8 },
 	{ "resnet_prior_fashion", "prior", { { 0 } }, 0, 8, true, 0.95 },
 	/* convolutions with strides, forward and transposed, relu */
-	{ "vqvae_mnist", "vqvae", { { 0 } }, 0, 64, true, 0.9 },
+	{ "vqvae_mnist", "vqvae", { { 0 } }, 0, 64, true, 0.7 },
+	/* batch norms, elu; group norms, silu, a discriminator, products that make four channels */
+	{ "resnet_vqvae_fashion", "vqvae", { { 0 } }, 0, 16, true, 0.65 },
+	{ "vqgan_cifar10", "tokenizer", { { 0 } }, 0, 4, true, 0.95 },
 };
 enum { HALVES = sizeof(halves) / sizeof(*halves) };
 

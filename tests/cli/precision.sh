@@ -67,6 +67,44 @@ out "precision=bf16"
 run 0 dump small.yaml --stage vqvae stages.vqvae.precision=bf16 --precision f32 --pass precision
 expect "the option decides" sh -c '! grep -q precision= .out'
 
+# --- what is bf16 in memory: between convolutions what they make, what norms make of it, and their gradients --------
+run 0 dump small.yaml --stage vqvae --precision bf16 --pass narrow
+expect "what a norm makes" sh -c 'grep " = batch_norm %" .out | grep -q "f32.16., %[0-9]* kept as bf16"'
+expect "what it reads" sh -c 'grep -q "kept as bf16   # enc.conv.0.conv2d.0" .out'
+expect "gradients on their way" sh -c 'grep " = batch_norm_affine_grad %" .out | grep -q "kept as bf16"'
+expect "sums over them are f32" sh -c 'grep -q " = sum %" .out && ! grep " = sum %" .out | grep -q bf16'
+from=$(sed -n 's/.* = nearest \(%[0-9]*\) .*/\1/p' .out)
+expect "codes are found from f32, as it is" sh -c 'grep "^$1 = " .out >line && ! grep -q "round_bf16\|kept" line' sh "$from"
+expect "a loss reads f32" sh -c 'grep "# dec.convt.1.conv2d_input.0" .out >line && ! grep -q "round_bf16\|kept" line'
+
+cat >residual.yaml <<'END2'
+vqgraph: 1
+use: [lib/nn]
+blocks:
+  unit:
+    in: {x: [n, h, w, c]}
+    steps:
+      - relu
+      - {conv: {out: 8, kernel: 3, pad: 1}}
+      - {add: {b: x}}
+modules: {first: {conv: {out: 8, kernel: 3, pad: 1}}, one: unit, two: unit, last: {conv: {out: 8, kernel: 1}}}
+graphs:
+  g:
+    in:
+      image: f32[32, 14, 14, 1]
+    steps:
+      - {first: {x: image}}
+      - one
+      - two
+      - last
+      - tanh
+      - {sum: {}, as: loss}
+    out: [loss]
+END2
+run 0 dump residual.yaml --graph g --grad --precision bf16 --pass precision
+expect "rounded is what only products and walks read" grep -q "= round_bf16 .*# two.relu.0" .out
+expect "sums of residual units are not" sh -c '! grep "= round_bf16 " .out | grep -q "# \(grad of \)\?one.add.0"'
+
 cat >fixed.yaml <<'END2'
 vqgraph: 1
 use: [lib/nn, lib/vq]
