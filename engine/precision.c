@@ -143,6 +143,27 @@ is_linear(const struct precision *p, vq_id v)
 	return false;
 }
 
+/* What a norm makes, scaled and shifted. */
+static bool
+is_scaled_norm(const struct precision *p, vq_id v)
+{
+	for (;;) {
+		const struct vq_node *n = vq_node_of(p->g, v);
+		struct vq_ewise_instr instr;
+		int j = 0;
+
+		if (n == NULL || v != n->out)
+			return false;
+		if (!is_elementwise(n, &instr))
+			return !(n->op->flags & VQ_OP_EPILOGUE) && half_of(p, n, 0, false) == VQ_HALF_AS_IS && half_of(p, n, 0, true) != VQ_HALF_NOT;
+		while (j < n->nin && !(same_shape(p, n->in[j], v) && others_are_small(p, n, j)))
+			j++;
+		if (n->nin < 2 || j == n->nin)
+			return false;
+		v = n->in[j];
+	}
+}
+
 /* What an elementwise node makes of v; its result has v's shape or v is for something else. */
 static void
 look_at_walk(const struct precision *p, struct readers *r, const struct vq_node *n, int j, const struct vq_ewise_instr *instr)
@@ -197,7 +218,7 @@ find_readers(const struct precision *p)
 }
 
 /*
- * What products make for activations or norms; what norms make for gradients; and what other walks make, or
+ * What products make for activations or norms; what norms make for gradients, and for activations; and what other walks make, or
  * products of the gradient, for products, which would round it for themselves, or norms.  Where nothing else
  * reads it: sums of residual units and what goes to codes and losses stay f32.
  */
@@ -214,7 +235,7 @@ is_rounded(const struct precision *p, vq_id v, const struct readers *r)
 	if (half_of(p, n, 0, true) == VQ_HALF_NOT)
 		return false;
 	if (is_elementwise(n, &instr))
-		return (r->rounds || r->norm) && !r->scaled && !r->step && !(instr.op == VQ_EW_RELU && p->round[n->in[0]]);
+		return !r->scaled && ((r->later && is_scaled_norm(p, v)) || ((r->rounds || r->norm) && !r->step)) && !(instr.op == VQ_EW_RELU && p->round[n->in[0]]);
 	if (n->op->flags & VQ_OP_EPILOGUE)
 		return n->backward && (r->rounds || r->norm);
 	return r->later && !r->step;

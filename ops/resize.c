@@ -147,19 +147,48 @@ corners(const struct resize *p, const struct vq_shape *to, const struct vq_shape
 	return count;
 }
 
+/* Channels of a pixel, where one of the two is bf16 in memory or both are. */
+static void
+copy_half(const struct vq_kernels *k, const struct vq_view *to, int64_t at, const struct vq_view *from, int64_t first, int64_t ch)
+{
+	bool widens = to->type->dtype != VQ_BF16;
+	void *y = (char *)to->data + at * (widens ? 4 : 2);
+
+	if (from->type->dtype != VQ_BF16)
+		k->narrow(y, (const float *)from->data + first, ch);
+	else if (widens)
+		k->widen(y, (const uint16_t *)from->data + first, ch);
+	else
+		memcpy(y, (const uint16_t *)from->data + first, (size_t)ch * sizeof(uint16_t));
+}
+
+static enum vq_half
+half(const struct vq_cost *c, int port, bool out)
+{
+	const struct resize *p = c->params;
+
+	(void)port, (void)out;
+	return p->mode == NEAREST ? VQ_HALF_AS_IS : VQ_HALF_NOT;
+}
+
 static void
 run(const struct vq_call *c)
 {
 	const struct vq_shape *x = &c->in[0].type->shape, *y = &c->out[0].type->shape;
 	int64_t pixels = vq_shape_span(y, 0, 3), ch = y->dim[3];
+	bool half = c->in[0].type->dtype == VQ_BF16 || c->out[0].type->dtype == VQ_BF16;
 	const float *from = c->in[0].data;
 
 	#pragma omp parallel for num_threads(c->threads) schedule(static)
 	for (int64_t i = 0; i < pixels; i++) {
-		float *to = (float *)c->out[0].data + i * ch;
 		struct corner corner[4];
 		int count = corners(c->params, y, x, i, corner);
 
+		if (half) {
+			copy_half(c->k, &c->out[0], i * ch, &c->in[0], corner[0].at, ch);
+			continue;
+		}
+		float *to = (float *)c->out[0].data + i * ch;
 		if (count == 1) {
 			memcpy(to, from + corner[0].at, (size_t)ch * sizeof(*to));
 			continue;
@@ -259,7 +288,7 @@ const struct vq_op vq_ops_resize[] = {
 	{
 		.name = "resize", .doc = "images of another size, [n, h, w, channels]",
 		.in = { "x" }, .out = { "y" }, .params = params, .size = sizeof(struct resize), .infer = infer,
-		.grad = grad, .run = run, .ref = ref, .again = 2, .also = also, .examples = examples,
+		.grad = grad, .run = run, .ref = ref, .half = half, .again = 2, .also = also, .examples = examples,
 	}, {
 		.name = "resize_input", .doc = "the adjoint of resize",
 		.in = { "g" }, .out = { "x" }, .params = input_params, .size = sizeof(struct resize),

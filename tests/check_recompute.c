@@ -145,7 +145,7 @@ static const struct model halves[] = {
 	{ "vqvae_mnist", "vqvae", { { 0 } }, 0, 64, true, 0.7 },
 	/* batch norms, elu; group norms, silu, a discriminator, products that make four channels */
 	{ "resnet_vqvae_fashion", "vqvae", { { 0 } }, 0, 16, true, 0.65 },
-	{ "vqgan_cifar10", "tokenizer", { { 0 } }, 0, 4, true, 0.95 },
+	{ "vqgan_cifar10", "tokenizer", { { 0 } }, 0, 4, true, 0.9 },
 };
 enum { HALVES = sizeof(halves) / sizeof(*halves) };
 
