@@ -10,6 +10,7 @@
 
 #include "ops/kernels/conv_thin.h"
 #include "ops/kernels/conv_window.h"
+#include "ops/kernels/winograd.h"
 
 enum {
 	ROOM = 64 << 10,		/* words of source pixels in a block, about: half a
@@ -377,6 +378,8 @@ run(const struct vq_call *c, const struct vq_conv *v, bool adjoint)
 		return;
 	if (vq_conv_thin_fits(v, adjoint))
 		vq_conv_thin(c, v, adjoint);
+	else if (vq_winograd_fits(v, VQ_WINOGRAD_LEAST))
+		vq_winograd_run(c, v, adjoint);
 	else
 		correlate(c, v, adjoint);
 }
@@ -386,6 +389,8 @@ scratch(const struct vq_conv *v, bool adjoint, int threads)
 {
 	if (v->n == 0)
 		return 0;
+	if (!vq_conv_thin_fits(v, adjoint) && vq_winograd_fits(v, VQ_WINOGRAD_LEAST))
+		return vq_winograd_scratch(v, adjoint, threads);
 	const struct vq_gemm_micro *u[2];
 	size_t most = 0;
 

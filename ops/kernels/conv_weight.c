@@ -15,6 +15,7 @@
 
 #include "ops/kernels/conv_thin.h"
 #include "ops/kernels/conv_window.h"
+#include "ops/kernels/winograd.h"
 
 enum {
 	ROWS = 12,			/* input channels of a task are a multiple of this, most tiles' rows */
@@ -291,6 +292,10 @@ vq_conv_weight(const struct vq_call *call, const struct vq_conv *v)
 		vq_conv_thin_weight(call, v);
 		return;
 	}
+	if (v->n > 0 && vq_winograd_fits(v, VQ_WINOGRAD_LEAST_WEIGHT)) {
+		vq_winograd_weight(call, v);
+		return;
+	}
 	plan_make(&p, v, vq_gemm_of(call->k, v->bf16), call->threads, call->scratch);
 	if (v->n == 0) {
 		memset(dw, 0, (size_t)(p.taps * p.cn * p.co) * sizeof(*dw));
@@ -322,6 +327,8 @@ vq_conv_weight(const struct vq_call *call, const struct vq_conv *v)
 size_t
 vq_conv_weight_scratch(const struct vq_conv *v, int threads)
 {
+	if (v->n > 0 && !vq_conv_thin_fits(v, false) && vq_winograd_fits(v, VQ_WINOGRAD_LEAST_WEIGHT))
+		return vq_winograd_weight_scratch(v);
 	const struct vq_gemm_micro *u[2];
 	size_t most = 0;
 

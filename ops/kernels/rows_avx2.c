@@ -19,6 +19,8 @@
 #include "ops/kernels/rows_body.h"
 #define PANELS vq_panels_avx2
 #include "ops/kernels/panels_body.h"
+#define WINOGRAD vq_winograd_avx2
+#include "ops/kernels/winograd_body.h"
 #define STEPS vq_steps_avx2
 #define STEP_ROWS 6
 #include "ops/kernels/steps_body.h"

@@ -19,6 +19,8 @@
 #include "ops/kernels/rows_body.h"
 #define PANELS vq_panels_avx512
 #include "ops/kernels/panels_body.h"
+#define WINOGRAD vq_winograd_avx512
+#include "ops/kernels/winograd_body.h"
 #define STEPS vq_steps_avx512
 #define STEP_ROWS 12
 #include "ops/kernels/steps_body.h"

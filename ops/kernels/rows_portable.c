@@ -12,6 +12,8 @@
 #include "ops/kernels/rows_body.h"
 #define PANELS vq_panels_portable
 #include "ops/kernels/panels_body.h"
+#define WINOGRAD vq_winograd_portable
+#include "ops/kernels/winograd_body.h"
 #define STEPS vq_steps_portable
 #define STEP_ROWS 4
 #include "ops/kernels/steps_body.h"
@@ -48,6 +50,18 @@ vq_panels(const struct vq_kernels *k)
 		return &vq_panels_avx2;
 #endif
 	return &vq_panels_portable;
+}
+
+const struct vq_winograd *
+vq_winograd(const struct vq_kernels *k)
+{
+#ifdef __x86_64__
+	if (k->isa >= VQ_ISA_AVX512)
+		return &vq_winograd_avx512;
+	if (k->isa == VQ_ISA_AVX2)
+		return &vq_winograd_avx2;
+#endif
+	return &vq_winograd_portable;
 }
 
 const struct vq_steps *

@@ -34,7 +34,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, HERE)
 
-TOLERANCE, SEED = 1e-4, 1
+TOLERANCE = 1e-4
 # Smaller than this beside the largest gradient of all is rounding: a bias before a norm.
 NOTHING = 1e-5
 
@@ -94,6 +94,11 @@ def minimized(case, name):
     return table[max((k for k in table if name.startswith(k)), key=len)]
 
 
+def seed_of(case):
+    """Of the parameters. Another where with 1 a relu or a code turns at less than rounding."""
+    return getattr(case, "SEED", 1)
+
+
 def values_of(case):
     return getattr(case, "VALUES", ["loss"])
 
@@ -110,7 +115,7 @@ def names_of(o, case):
 def vqgraph(o, case, folder, inputs, names):
     """What vqgraph has: its parameters and state, the values, the gradients by name."""
     common = [o.vqgraph, "eval", f"{ROOT}/{case.FILE}", *case.SET, "-q", "--graph", case.GRAPH, "--train",
-              "--seed", str(SEED)]
+              "--seed", str(seed_of(case))]
     for k, x in inputs.items():
         np.save(f"{folder}/in.{k}.npy", x)
         common += ["--input", f"{k}={folder}/in.{k}.npy"]
@@ -175,7 +180,7 @@ def numbers(g):
 
 
 def write(name, case, want):
-    head = {"file": case.FILE, "graph": case.GRAPH, "set": case.SET, "seed": SEED, "inputs": case.INPUTS,
+    head = {"file": case.FILE, "graph": case.GRAPH, "set": case.SET, "seed": seed_of(case), "inputs": case.INPUTS,
             "parameters": sum(g.size for g in want[1].values())}
     if hasattr(case, "MINIMIZE"):
         head["minimize"] = case.MINIMIZE

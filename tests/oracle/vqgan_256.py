@@ -12,6 +12,7 @@ FILE = "graphs/vqgan_256.yaml"
 GRAPH = "autoencode"
 SET = ["size=64", "width=32", "codes=64", "dim=32", "attention=4", "modules.vq={codebook: {codes: 64, dim: 32, beta: 0.25, spread: 1}}",
        "recompute=true"]
+SEED = 2
 INPUTS = {"image": {"shape": [2, 64, 64, 3], "range": [-1, 1]}}
 MINIMIZE = {"": "gan_loss", "disc.": "disc_loss"}
 VALUES = ["gan_loss", "disc_loss", "weight", "recon_loss", "perceptual_loss"]

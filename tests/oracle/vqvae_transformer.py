@@ -5,6 +5,7 @@ from torch.nn import functional as F
 FILE = "graphs/vqvae_transformer.yaml"
 GRAPH = "autoencode"
 SET = ["channels=3"]
+SEED = 2
 INPUTS = {"image": {"shape": [2, 32, 32, 3], "range": [0, 1]}}
 WIDTH, DIM, CODES = 256, 32, 256
 
