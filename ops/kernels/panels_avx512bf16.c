@@ -24,7 +24,7 @@ typedef int32_t vi __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_ali
 
 enum { LANES = 16 };
 
-#include "ops/kernels/panels_lanes.h"
+#include "ops/kernels/panels_lanes_body.h"
 #include "ops/kernels/transpose_avx512.h"
 
 /* sum + the products of a word and those of each lane */

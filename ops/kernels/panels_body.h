@@ -4,7 +4,7 @@
  * Included after rows_body.h, whose vectors it uses, by the same files.
  * Before including: PANELS, the name of the table.
  */
-#include "ops/kernels/panels_lanes.h"
+#include "ops/kernels/panels_lanes_body.h"
 #ifdef __AVX512F__
 #include "ops/kernels/transpose_avx512.h"
 #endif

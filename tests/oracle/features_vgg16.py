@@ -17,6 +17,7 @@ from torch import nn
 FILE = "graphs/features_vgg16.yaml"
 GRAPH = "distance"
 SET = []
+SEED = 3
 INPUTS = {"image": {"shape": [2, 32, 32, 3], "range": [-1, 1]}, "other": {"shape": [2, 32, 32, 3], "range": [-1, 1]}}
 WIDTHS = [64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512]
 TAPS = {3: 64, 8: 128, 15: 256, 22: 512, 29: 512}       # after these layers of `features`

@@ -1,5 +1,5 @@
 /*
- * panels_lanes -- what the kernels of panels.h do with one vector
+ * panels_lanes_body -- what the kernels of panels.h do with one vector
  *
  * Included once by a file that was compiled for its instruction set, after its vectors: vf and vi
  * of VECTOR_BYTES, LANES, INLINE.
