@@ -83,7 +83,7 @@ struct vq_pair_panels {
 	void (*zip)(float *to, const uint16_t *from, int64_t ld, int64_t n, int64_t width, int64_t room);
 	/* `cols` rows as columns: to[VQ_PANEL_WORDS(width)][W], zeros elsewhere. */
 	void (*turn)(float *to, const uint16_t *from, int64_t ld, int64_t cols, int64_t width);
-	/* What vq_panels.put does, without factors' sum, rounded. */
+	/* As vq_panels.put, never adding; rounded. */
 	void (*put)(uint16_t *to, int64_t ld, const float *from, int64_t cols, int64_t width, const float *factor);
 	/* sum [W] = products of a and b, down the columns */
 	void (*dots)(float *sum, const float *a, const float *b, int64_t words);
