@@ -68,6 +68,25 @@ vq_attention_halves(const struct vq_kernels *k, const struct vq_attention_in *in
 	return to;
 }
 
+void
+vq_attention_block(const struct vq_attention_tile *x, const struct vq_attention_in *in, int64_t width, float *rows, float *zipped,
+    float *room)
+{
+	const struct vq_kernels *k = x->c->k;
+	const struct vq_pair_panels *pairs = vq_attention_pairs(k, in);
+	int64_t n = x->k1 - x->k0, ld = x->a->heads * width, at = vq_attention_at(x, x->a->s, width, x->k0);
+
+	if (pairs == NULL) {
+		vq_attention_gather(k, rows ? rows : zipped, in, at, ld, n, width);
+		return;
+	}
+	const uint16_t *from = vq_attention_halves(k, in, at, &ld, n, width, room);
+	if (rows)
+		pairs->rows(rows, from, ld, n, width);
+	if (zipped)
+		pairs->zip(zipped, from, ld, n, width, VQ_PANEL_KEYS(n));
+}
+
 struct vq_panel
 vq_attention_panel(const struct vq_attention_tile *x, int64_t i, int64_t keys)
 {
@@ -219,26 +238,6 @@ finish(const struct vq_attention_forward *f, const struct vq_attention_tile *x, 
 		x->c->k->narrow((uint16_t *)f->y + y + j * ld, to + j * apart, a->e);
 }
 
-/* The block of keys and its values, into the room. */
-static void
-gather(const struct vq_attention_forward *f, const struct vq_attention_tile *x, const struct room *r)
-{
-	const struct vq_attention *a = x->a;
-	const struct vq_pair_panels *pairs = vq_attention_pairs(x->c->k, &f->q);
-	int64_t n = x->k1 - x->k0, ldk = a->heads * a->d, ldv = a->heads * a->e;
-	int64_t k = vq_attention_at(x, a->s, a->d, x->k0), v = vq_attention_at(x, a->s, a->e, x->k0);
-
-	if (pairs == NULL) {
-		vq_attention_gather(x->c->k, r->k, &f->k, k, ldk, n, a->d);
-		vq_attention_gather(x->c->k, r->v, &f->v, v, ldv, n, a->e);
-		return;
-	}
-	const uint16_t *rows = vq_attention_halves(x->c->k, &f->k, k, &ldk, n, a->d, r->halves);
-	pairs->rows(r->k, rows, ldk, n, a->d);
-	rows = vq_attention_halves(x->c->k, &f->v, v, &ldv, n, a->e, r->halves);
-	pairs->zip(r->v, rows, ldv, n, a->e, VQ_PANEL_KEYS(n));
-}
-
 static void
 forward(const struct vq_attention_forward *f, struct vq_attention_tile *x, const struct room *r)
 {
@@ -249,7 +248,8 @@ forward(const struct vq_attention_forward *f, struct vq_attention_tile *x, const
 
 	for (x->k0 = 0; x->k0 < seen; x->k0 += KEYS) {
 		x->k1 = vq_attention_least(seen, x->k0 + KEYS);
-		gather(f, x, r);
+		vq_attention_block(x, &f->k, a->d, r->k, NULL, r->halves);
+		vq_attention_block(x, &f->v, a->e, NULL, r->v, r->halves);
 		if (a->drop)
 			vq_attention_draw(x);
 		for (i = x->q0, m = 0; i < x->q1; i += cols, m++) {

@@ -179,27 +179,6 @@ panel(const struct vq_attention_grad *f, const struct vq_attention_tile *x, cons
 	p->put(f->dq + vq_attention_at(x, a->t, a->d, i), a->heads * a->d, r->dq, cols, a->d, r->scale, x->k0 > 0);
 }
 
-/* The block of keys and its values, into the room. */
-static void
-gather(const struct vq_attention_grad *f, const struct vq_attention_tile *x, const struct room *r)
-{
-	const struct vq_attention *a = x->a;
-	const struct vq_pair_panels *pairs = vq_attention_pairs(x->c->k, &f->q);
-	int64_t n = x->k1 - x->k0, ldk = a->heads * a->d, ldv = a->heads * a->e;
-	int64_t k = vq_attention_at(x, a->s, a->d, x->k0), v = vq_attention_at(x, a->s, a->e, x->k0);
-
-	if (pairs == NULL) {
-		vq_attention_gather(x->c->k, r->k, &f->k, k, ldk, n, a->d);
-		vq_attention_gather(x->c->k, r->v, &f->v, v, ldv, n, a->e);
-		return;
-	}
-	const uint16_t *rows = vq_attention_halves(x->c->k, &f->k, k, &ldk, n, a->d, r->halves);
-	pairs->rows(r->k, rows, ldk, n, a->d);
-	pairs->zip(r->zk, rows, ldk, n, a->d, VQ_PANEL_KEYS(n));
-	rows = vq_attention_halves(x->c->k, &f->v, v, &ldv, n, a->e, r->halves);
-	pairs->rows(r->v, rows, ldv, n, a->e);
-}
-
 /* All queries and the block of keys. */
 static void
 block(const struct vq_attention_grad *f, struct vq_attention_tile *x, const struct room *r)
@@ -208,7 +187,8 @@ block(const struct vq_attention_grad *f, struct vq_attention_tile *x, const stru
 	const struct vq_panels *p = vq_panels(x->c->k);
 	int64_t rows = x->k1 - x->k0, many = VQ_PANEL_KEYS(rows), ldk = a->heads * a->d, ldv = a->heads * a->e, cols;
 
-	gather(f, x, r);
+	vq_attention_block(x, &f->k, a->d, r->k, r->zk, r->halves);
+	vq_attention_block(x, &f->v, a->e, r->v, NULL, r->halves);
 	fetch_in(x, &f->k, a->s, a->d, x->k0, x->k1);
 	fetch_in(x, &f->v, a->s, a->e, x->k0, x->k1);
 	fetch_out(x, f->dk, a->s, a->d, x->k0, x->k1);

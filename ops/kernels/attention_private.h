@@ -92,6 +92,10 @@ const struct vq_pair_panels *vq_attention_pairs(const struct vq_kernels *k, cons
 /* Rows [rows][width] from element `at` on as bf16: where they lie, or in room, VQ_PANEL_ROW(width) apart; *ld: how far apart. */
 const uint16_t *vq_attention_halves(const struct vq_kernels *k, const struct vq_attention_in *in, int64_t at, int64_t *ld,
     int64_t rows, int64_t width, float *room);
+/* The tile's block of keys or values, `width` channels: pairs as rows, zipped along keys, or both (NULL: not wanted); f32 where
+ * there are no pairs, as rows alone, in the first of the two that is given.  room: of halves. */
+void vq_attention_block(const struct vq_attention_tile *x, const struct vq_attention_in *in, int64_t width, float *rows, float *zipped,
+    float *room);
 /* What the kernels are to know of the panel of queries from i on, and so many keys of the block. */
 struct vq_panel vq_attention_panel(const struct vq_attention_tile *x, int64_t i, int64_t keys);
 /* Draws the bits of the tile. */
