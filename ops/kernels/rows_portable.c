@@ -53,15 +53,17 @@ vq_panels(const struct vq_kernels *k)
 }
 
 const struct vq_winograd *
-vq_winograd(const struct vq_kernels *k)
+vq_winograd(const struct vq_kernels *k, int64_t taps)
 {
+	const struct vq_winograd *w = vq_winograd_portable;
+
 #ifdef __x86_64__
 	if (k->isa >= VQ_ISA_AVX512)
-		return &vq_winograd_avx512;
-	if (k->isa == VQ_ISA_AVX2)
-		return &vq_winograd_avx2;
+		w = vq_winograd_avx512;
+	else if (k->isa == VQ_ISA_AVX2)
+		w = vq_winograd_avx2;
 #endif
-	return &vq_winograd_portable;
+	return w + taps - 2;
 }
 
 const struct vq_steps *
