@@ -23,6 +23,7 @@ struct conv {
 	int64_t height, width;		/* conv2d_input */
 	int64_t kh, kw;			/* conv2d_weight */
 	int precision;
+	bool gradient;
 };
 
 enum { STRIDE_MAX = 64, PAD_MAX = 4096, DILATION_MAX = 1024 };
@@ -34,7 +35,8 @@ enum { STRIDE_MAX = 64, PAD_MAX = 4096, DILATION_MAX = 1024 };
 	VQ_INTS(struct conv, dilation, "1", 1, DILATION_MAX, 1, 2, \
 	    "step inside the window: both axes, or vertical, horizontal"), \
 	VQ_INT(struct conv, groups, "1", 1, 1 << 20, "channels are cut into so many groups that do not mix"), \
-	VQ_PRECISION(struct conv)
+	VQ_PRECISION(struct conv), \
+	VQ_BOOLEAN(struct conv, gradient, "false", "it computes a gradient: in bf16 sums of operands may be rounded, too")
 
 static const struct vq_param params[] = { GEOMETRY, VQ_PARAMS_END };
 static const struct vq_param input_params[] = {
@@ -94,7 +96,7 @@ geometry(const struct conv *p, const struct vq_type *x_type, const struct vq_typ
 	const struct vq_shape *x = &x_type->shape, *w = &w_type->shape, *y = &y_type->shape;
 
 	return (struct vq_conv){ .n = x->dim[0], .ci = x->dim[3], .co = y->dim[3], .groups = p->groups,
-	    .bf16 = p->precision == VQ_PRECISION_BF16,
+	    .bf16 = p->precision == VQ_PRECISION_BF16, .gradient = p->gradient,
 	    .half_x = x_type->dtype == VQ_BF16, .half_y = y_type->dtype == VQ_BF16,
 	    .y = axis_of(p, 0, x->dim[1], y->dim[1], w->dim[0]),
 	    .x = axis_of(p, 1, x->dim[2], y->dim[2], w->dim[1]) };
@@ -482,6 +484,9 @@ static const struct vq_example examples[] = {
 	{ "x=f32[5,7,7,25] w=f32[3,3,25,3]", "precision=bf16 pad=1" },
 	{ "x=f32[128,28,28,1] w=f32[4,4,1,64]", "precision=bf16 stride=2 pad=1" },
 	{ "x=f32[128,7,7,128] w=f32[3,3,128,32]", "precision=bf16 pad=1" },
+	{ "x=f32[128,7,7,128] w=f32[3,3,128,32]", "precision=bf16 gradient=true pad=1", .tolerance = 1e-2, .doc = "Winograd rounds other numbers" },
+	{ "x=f32[2,9,12,26] w=f32[4,4,26,70]", "precision=bf16 gradient=true stride=2 pad=1", .tolerance = 1e-2 },
+	{ "x=f32[3,7,5,34] w=f32[3,3,34,24]", "precision=bf16 gradient=true pad=[0,2,1,0]", .tolerance = 1e-2 },
 	{ "x=f32[1,4,4,3] w=f32[3,3,4,5]", .fails = "takes 4 channels, and x has 3" },
 	{ "x=f32[1,4,4,3] w=f32[3,3,3,4]", "groups=2", .fails = "3 channels cannot be cut into 2 groups" },
 	{ "x=f32[1,4,4,3] w=f32[5,3,3,4]", .fails = "is larger than the padded image" },
@@ -528,6 +533,9 @@ static const struct vq_example examples_input[] = {
 	{ "g=f32[5,7,7,25] w=f32[4,4,1,25]", "precision=bf16 stride=2 pad=1" },
 	{ "g=f32[128,14,14,64] w=f32[4,4,1,64]", "precision=bf16 stride=2 pad=1" },
 	{ "g=f32[128,7,7,128] w=f32[3,3,64,128]", "precision=bf16 pad=1" },
+	{ "g=f32[128,7,7,128] w=f32[3,3,64,128]", "precision=bf16 gradient=true pad=1", .tolerance = 1e-2, .doc = "Winograd rounds other numbers" },
+	{ "g=f32[2,4,6,38] w=f32[4,4,70,38]", "precision=bf16 gradient=true stride=2 pad=1 height=9", .tolerance = 1e-2 },
+	{ "g=f32[3,6,4,34] w=f32[3,3,24,34]", "precision=bf16 gradient=true pad=[0,2,1,0]", .tolerance = 1e-2 },
 	{ "g=f32[1,4,4,2] w=f32[3,3,1,2]", "stride=2 height=5", .fails = "height 4 does not come from one of 5" },
 	{ "g=f32[1,4,4,2] w=f32[3,3,1,3]", .fails = "makes 3 channels, and g has 2" },
 	{ 0 }
@@ -575,7 +583,9 @@ static const struct vq_example examples_weight[] = {
 	{ "x=f32[3,6,150,9] g=f32[3,4,146,2]", "precision=bf16 kh=3 kw=3 dilation=[1,2]" },
 	{ "x=f32[41,7,7,6] g=f32[41,7,7,3]", "precision=bf16 pad=1 kh=3 kw=3" },
 	{ "x=f32[128,28,28,1] g=f32[128,14,14,64]", "precision=bf16 stride=2 pad=1 kh=4 kw=4" },
-	{ "x=f32[128,7,7,128] g=f32[128,7,7,32]", "precision=bf16 pad=1 kh=3 kw=3" },
+	{ "x=f32[128,7,7,128] g=f32[128,7,7,32]", "precision=bf16 gradient=true pad=1 kh=3 kw=3", .tolerance = 1e-2, .doc = "Winograd rounds other numbers" },
+	{ "x=f32[2,9,12,34] g=f32[2,4,6,38]", "precision=bf16 gradient=true stride=2 pad=1 kh=4 kw=4", .tolerance = 1e-2 },
+	{ "x=f32[3,7,5,32] g=f32[3,7,4,70]", "precision=bf16 gradient=true pad=[0,2,1,0] kh=3 kw=3", .tolerance = 1e-2 },
 	{ "x=f32[16,32,32,128] g=f32[16,32,32,3]", "precision=bf16 pad=1 kh=3 kw=3" },
 	{ "x=f32[1,4,4,2] g=f32[1,4,4,2]", "kh=3 kw=3", .fails = "height 4 does not come from one of 4" },
 	{ "x=f32[1,4,4,2] g=f32[2,2,2,2]", "kh=3 kw=3", .fails = "has 2 images, and x has 1" },

@@ -378,7 +378,7 @@ run(const struct vq_call *c, const struct vq_conv *v, bool adjoint)
 		return;
 	if (vq_conv_thin_fits(v, adjoint))
 		vq_conv_thin(c, v, adjoint);
-	else if (vq_winograd_fits(v, VQ_WINOGRAD_LEAST))
+	else if (vq_winograd_fits(c->k, v, VQ_WINOGRAD_LEAST))
 		vq_winograd_run(c, v, adjoint);
 	else
 		correlate(c, v, adjoint);
@@ -389,10 +389,11 @@ scratch(const struct vq_conv *v, bool adjoint, int threads)
 {
 	if (v->n == 0)
 		return 0;
-	if (!vq_conv_thin_fits(v, adjoint) && vq_winograd_fits(v, VQ_WINOGRAD_LEAST))
-		return vq_winograd_scratch(v, adjoint, threads);
+	bool winograd = !vq_conv_thin_fits(v, adjoint) && vq_winograd_fits(NULL, v, VQ_WINOGRAD_LEAST);
+	size_t most = winograd ? vq_winograd_scratch(v, adjoint, threads) : 0;
+	if (winograd && !v->bf16)
+		return most;
 	const struct vq_gemm_micro *u[2];
-	size_t most = 0;
 
 	for (int i = vq_gemm_layouts(v->bf16, u); i-- > 0;) {
 		size_t bytes = vq_conv_thin_fits(v, adjoint) ? vq_conv_thin_room(v, u[i], adjoint, threads) :

@@ -35,6 +35,7 @@ struct vq_conv {
 	struct vq_conv_axis y, x;
 	int64_t ci, co, groups;		/* channels of x and of y, both multiples of groups */
 	bool bf16;			/* operands are rounded */
+	bool gradient;			/* then sums of them may be, too */
 	bool half_x, half_y;		/* x, y are bf16 in memory */
 };
 

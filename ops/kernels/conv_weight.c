@@ -292,7 +292,7 @@ vq_conv_weight(const struct vq_call *call, const struct vq_conv *v)
 		vq_conv_thin_weight(call, v);
 		return;
 	}
-	if (v->n > 0 && vq_winograd_fits(v, VQ_WINOGRAD_LEAST_WEIGHT)) {
+	if (v->n > 0 && vq_winograd_fits(call->k, v, VQ_WINOGRAD_LEAST_WEIGHT)) {
 		vq_winograd_weight(call, v);
 		return;
 	}
@@ -327,10 +327,11 @@ vq_conv_weight(const struct vq_call *call, const struct vq_conv *v)
 size_t
 vq_conv_weight_scratch(const struct vq_conv *v, int threads)
 {
-	if (v->n > 0 && !vq_conv_thin_fits(v, false) && vq_winograd_fits(v, VQ_WINOGRAD_LEAST_WEIGHT))
-		return vq_winograd_weight_scratch(v);
+	bool winograd = v->n > 0 && !vq_conv_thin_fits(v, false) && vq_winograd_fits(NULL, v, VQ_WINOGRAD_LEAST_WEIGHT);
+	size_t most = winograd ? vq_winograd_weight_scratch(v) : 0;
+	if (winograd && !v->bf16)
+		return most;
 	const struct vq_gemm_micro *u[2];
-	size_t most = 0;
 
 	for (int i = vq_gemm_layouts(v->bf16, u); i-- > 0;) {
 		size_t bytes = v->n > 0 && vq_conv_thin_fits(v, false) ? vq_conv_thin_weight_room(v, u[i], threads) :

@@ -3,7 +3,8 @@
  *
  * A task is a block of tiles of 2 x 2 results: the pixels of all its channels are transformed into
  * (r + 1)^2 matrices that stay in the second-level cache, then for a range of columns at a time as many products
- * with the transformed kernel, whose sums become results, and the epilogue follows.
+ * with the transformed kernel, whose sums become results, and the epilogue follows.  Results that are bf16 in
+ * memory lie apart until then.
  */
 #include <omp.h>
 #include <string.h>
@@ -13,10 +14,10 @@
 
 enum {
 	MOST = VQ_WINOGRAD_MOST,
-	ROOM = 144 << 10,		/* floats of transformed pixels in a block, about */
+	ROOM = 144 << 10,		/* words of transformed pixels in a block, about */
 	TILES = 96,			/* most of a block; a multiple of what tiles of products have in rows */
 	COLUMNS = 2 * VQ_GEMM_NR_MAX,	/* of the result at a time */
-	GAP = 16,			/* floats after a tile's channels */
+	GAP = 16,			/* words after a tile's channels */
 	KERNEL_ROWS = 8,		/* channels of the kernel that are transformed at a time */
 };
 
@@ -36,18 +37,23 @@ struct plan {
 	int64_t taps, side, places;	/* r, r + 1, (r + 1)^2 */
 	int64_t stride, phases;		/* of an axis; of both */
 	int64_t cn, nn;			/* channels of a pixel there, and of the result */
-	int64_t depth;			/* channels of all phases there */
-	int64_t ld;			/* floats of a tile's channels */
+	int64_t per;			/* of them in a word (gemm_micro.h) */
+	bool half_in, half_out;		/* pixels, results are bf16 in memory */
+	int64_t made;			/* phases of the result */
+	int64_t kept;			/* of these whose pixels stay at a time: all, or 1 */
+	int64_t depth;			/* words of a tile: channels, of all phases there */
+	int64_t ld;			/* words from a tile to the next */
 	int64_t tiles, block;		/* all of them; of a block */
+	int64_t pixels;			/* words of a block's for one of these */
 	float *kernel;			/* [place][phase of the result][panel][depth][nr] */
 	int64_t kernel_phase, kernel_place;
 	float *zeros;			/* a pixel that is not there */
-	char *room;			/* by thread: pixels, sums, and where no result belongs */
-	size_t room_bytes, sums_at, nowhere_at;
+	char *room;			/* by thread: pixels, sums, where no result belongs, results that are bf16 */
+	size_t room_bytes, sums_at, nowhere_at, results_at;
 };
 
 bool
-vq_winograd_fits(const struct vq_conv *v, int64_t least)
+vq_winograd_fits(const struct vq_kernels *k, const struct vq_conv *v, int64_t least)
 {
 	const struct vq_conv_axis *a[] = { &v->y, &v->x };
 
@@ -58,7 +64,9 @@ vq_winograd_fits(const struct vq_conv *v, int64_t least)
 		if (a[i]->stride > 2 || a[i]->taps % a[i]->stride != 0 || r < 2 || r > 3 || a[i]->dilation != 1 || a[i]->out < 2)
 			return false;
 	}
-	return !v->bf16 && v->groups == 1 && v->ci >= least && v->co >= least;
+	if (v->bf16 && (!v->gradient || v->ci % 2 || v->co % 2 || (k && vq_winograd_pairs(k, v->y.taps / v->y.stride) == NULL)))
+		return false;
+	return v->groups == 1 && v->ci >= least && v->co >= least;
 }
 
 static struct axis
@@ -91,24 +99,29 @@ plan_of(struct plan *p, const struct vq_conv *v, bool adjoint, int threads, void
 	struct vq_cutter c = { scratch, 0 };
 
 	*p = (struct plan){ .adjoint = adjoint, .y = axis_of(&v->y, adjoint), .x = axis_of(&v->x, adjoint), .stride = v->y.stride,
-	    .phases = v->y.stride * v->x.stride, .taps = v->y.taps / v->y.stride,
-	    .cn = adjoint ? v->co : v->ci, .nn = adjoint ? v->ci : v->co };
+	    .phases = v->y.stride * v->x.stride, .taps = v->y.taps / v->y.stride, .per = v->bf16 ? 2 : 1,
+	    .cn = adjoint ? v->co : v->ci, .nn = adjoint ? v->ci : v->co,
+	    .half_in = adjoint ? v->half_y : v->half_x, .half_out = adjoint ? v->half_x : v->half_y };
 	p->side = p->taps + 1;
 	p->places = p->side * p->side;
-	p->depth = p->cn * (adjoint ? 1 : p->phases);
+	p->made = adjoint ? p->phases : 1;
+	p->kept = p->half_out ? p->made : 1;
+	p->depth = p->cn / p->per * (p->phases / p->made);
 	p->ld = (p->depth + 15) / 16 * 16 + GAP;
 	p->tiles = v->n * p->y.tiles * p->x.tiles;
-	p->block = ROOM / (p->places * p->ld) / 12 * 12;
+	p->block = ROOM / (p->kept * p->places * p->ld) / 12 * 12;
 	p->block = p->block < 12 ? 12 : p->block > TILES ? TILES : p->block;
 	p->kernel_phase = p->depth * vq_gemm_width(p->nn);
-	p->kernel_place = p->kernel_phase * (adjoint ? p->phases : 1);
+	p->kernel_place = p->kernel_phase * p->made;
 	p->kernel = vq_cut(&c, bytes_of(p->places * p->kernel_place));
 	p->zeros = vq_cut(&c, bytes_of(p->cn));
-	int64_t rows = adjoint ? VQ_GEMM_NR_MAX : KERNEL_ROWS, pixels = p->places * p->block * p->ld;
+	p->pixels = p->places * p->block * p->ld;
+	int64_t rows = adjoint ? VQ_GEMM_NR_MAX : KERNEL_ROWS, pixels = p->kept * p->pixels;
 	int64_t turned = p->places * rows * v->co;		/* a part of the kernel on its way lies there, too */
 	p->sums_at = bytes_of(pixels > turned ? pixels : turned);
 	p->nowhere_at = p->sums_at + bytes_of(p->places * p->block * COLUMNS);
-	p->room_bytes = p->nowhere_at + bytes_of(COLUMNS);
+	p->results_at = p->nowhere_at + bytes_of(COLUMNS);
+	p->room_bytes = p->results_at + bytes_of(p->half_out ? 4 * p->made * p->block * COLUMNS : 0);
 	p->room = vq_cut(&c, (size_t)threads * p->room_bytes);
 	return c.used;
 }
@@ -138,7 +151,7 @@ pack_rows(const struct plan *p, const struct vq_call *c, const struct vq_gemm_mi
 		if (p->adjoint)			/* columns are input channels: one panel */
 			vq_gemm_pack(u, to + phase * p->kernel_phase + i * p->depth, p->depth, 0, from, co, true, p->cn, rows);
 		else
-			vq_gemm_pack(u, to, p->depth, phase * p->cn + i, from, co, false, rows, p->nn);
+			vq_gemm_pack(u, to, p->depth, (phase * p->cn + i) / p->per, from, co, false, rows, p->nn);
 	}
 }
 
@@ -171,36 +184,23 @@ tile_at(const struct plan *p, int64_t t)
 static void
 take_pixels(const struct plan *p, const struct vq_call *c, int64_t phase, int64_t first, int64_t tiles, float *to)
 {
+	const struct vq_winograd_pairs *pairs = p->per == 2 ? vq_winograd_pairs(c->k, p->taps) : NULL;
 	int64_t y_first = first_of(p, &p->y, phase / p->stride), x_first = first_of(p, &p->x, phase % p->stride);
-	const float *from = c->in[0].data, *d[MOST];
+	const void *d[MOST];
 
-	for (int64_t i = 0; i < tiles; i++) {
+	to += p->adjoint ? 0 : phase * p->cn / p->per;
+	for (int64_t i = 0; i < tiles; i++, to += p->ld) {
 		struct tile t = tile_at(p, first + i);
 		int64_t y0 = p->y.step * t.y + y_first, x0 = p->x.step * t.x + x_first;
 		for (int64_t j = 0; j < p->places; j++) {
 			int64_t y = y0 + p->y.step * (j / p->side), x = x0 + p->x.step * (j % p->side);
 			bool there = y >= 0 && y < p->y.in && x >= 0 && x < p->x.in;
-			d[j] = there ? from + ((t.image * p->y.in + y) * p->x.in + x) * p->cn : p->zeros;
+			d[j] = there ? vq_conv_at(c->in[0].data, p->half_in, ((t.image * p->y.in + y) * p->x.in + x) * p->cn) : p->zeros;
 		}
-		vq_winograd(c->k, p->taps)->pixels(to + i * p->ld, tiles * p->ld, d, p->cn);
-	}
-}
-
-/* Columns [col, col + cols) of the results of a block that belong to one phase, from their sums. */
-static void
-put_results(const struct plan *p, const struct vq_call *c, int64_t phase, int64_t first, int64_t tiles, const float *sums,
-    float *nowhere, int64_t col, int64_t cols)
-{
-	float *to = c->out[0].data, *r[4];
-
-	for (int64_t i = 0; i < tiles; i++) {
-		struct tile t = tile_at(p, first + i);
-		for (int j = 0; j < 4; j++) {
-			int64_t y = p->y.spread * (t.y + j / 2) + phase / p->stride, x = p->x.spread * (t.x + j % 2) + phase % p->stride;
-			bool there = y < p->y.out && x < p->x.out;
-			r[j] = there ? to + ((t.image * p->y.out + y) * p->x.out + x) * p->nn + col : nowhere;
-		}
-		vq_winograd(c->k, p->taps)->results(r, sums + i * COLUMNS, tiles * COLUMNS, cols);
+		if (pairs)
+			pairs->pixels((uint16_t *)to, 2 * tiles * p->ld, d, p->half_in, p->cn);
+		else
+			vq_winograd(c->k, p->taps)->pixels(to, tiles * p->ld, (const float *const *)d, p->cn);
 	}
 }
 
@@ -210,18 +210,92 @@ least(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
-/* The epilogue over the same, all phases: the tiles of a line at once, whose results are some lines. */
+/* All that the products of one phase of the results read. */
 static void
-finish(const struct plan *p, const struct vq_epilogue *e, int64_t first, int64_t tiles, int64_t col, int64_t cols)
+take_all(const struct plan *p, const struct vq_call *c, int64_t phase, int64_t first, int64_t tiles, float *to)
 {
-	for (int64_t i = first, many; e->prog && i < first + tiles; i += many) {
-		struct tile t = tile_at(p, i);
+	int64_t end = p->adjoint ? phase + 1 : p->phases;
 
-		many = least(p->x.tiles - t.x / 2, first + tiles - i);
-		int64_t x0 = p->x.spread * t.x, x1 = least(p->x.spread * (t.x + 2 * many), p->x.out);
-		int64_t y1 = least(p->y.spread * (t.y + 2), p->y.out);
-		for (int64_t y = p->y.spread * t.y; y < y1; y++)
-			vq_epilogue_apply(e, (t.image * p->y.out + y) * p->x.out + x0, x1 - x0, col, cols);
+	for (; phase < end; phase++)
+		take_pixels(p, c, phase, first, tiles, to);
+}
+
+/* Tiles of a line that follow each other in a block, and their results of all phases: places y0 to y1, x0 to x1. */
+struct run {
+	int64_t first, many;
+	int64_t image, y0, y1, x0, x1;
+};
+
+static bool
+next_run(const struct plan *p, struct run *r, int64_t first, int64_t tiles)
+{
+	int64_t from = r->many ? r->first + r->many : first;
+	struct tile t = tile_at(p, from);
+
+	if (from == first + tiles)
+		return false;
+	*r = (struct run){ .first = from, .many = least(p->x.tiles - t.x / 2, first + tiles - from), .image = t.image,
+	    .y0 = p->y.spread * t.y, .x0 = p->x.spread * t.x };
+	r->y1 = least(r->y0 + 2 * p->y.spread, p->y.out);
+	r->x1 = least(r->x0 + 2 * p->x.spread * r->many, p->x.out);
+	return true;
+}
+
+/* Where results of columns [col, col + cols) go: `place` floats from one to the next; apart, or in memory. */
+struct dest {
+	float *apart, *nowhere;
+	int64_t col, cols, place;
+};
+
+/* The first result of a run. */
+static float *
+dest_of(const struct plan *p, const struct vq_call *c, const struct dest *d, const struct run *r, int64_t first)
+{
+	if (d->apart)
+		return d->apart + (r->first - first) * 4 * p->made * d->place;
+	return (float *)c->out[0].data + ((r->image * p->y.out + r->y0) * p->x.out + r->x0) * d->place + d->col;
+}
+
+/* The results of one phase from their sums. */
+static void
+put_results(const struct plan *p, const struct vq_call *c, int64_t phase, int64_t first, int64_t tiles, const float *sums,
+    const struct dest *d)
+{
+	struct run r = { 0 };
+	float *to[4];
+
+	while (next_run(p, &r, first, tiles)) {
+		float *at = dest_of(p, c, d, &r, first);
+		int64_t line = (d->apart ? r.x1 - r.x0 : p->x.out) * d->place;
+		for (int64_t i = 0; i < r.many; i++, sums += COLUMNS) {
+			for (int j = 0; j < 4; j++) {
+				int64_t y = p->y.spread * (j / 2) + phase / p->stride;
+				int64_t x = p->x.spread * (2 * i + j % 2) + phase % p->stride;
+				to[j] = r.y0 + y < r.y1 && r.x0 + x < r.x1 ? at + y * line + x * d->place : d->nowhere;
+			}
+			vq_winograd(c->k, p->taps)->results(to, sums, tiles * COLUMNS, d->cols);
+		}
+	}
+}
+
+/* The epilogue over those of all phases: whole lines at once where they are whole. */
+static void
+finish(const struct plan *p, const struct vq_call *c, const struct vq_epilogue *e, int64_t first, int64_t tiles, const struct dest *d)
+{
+	struct run r = { 0 };
+
+	while ((d->apart || e->prog) && next_run(p, &r, first, tiles)) {
+		int64_t lines = r.y1 - r.y0, width = r.x1 - r.x0, row = (r.image * p->y.out + r.y0) * p->x.out + r.x0;
+		float *at = dest_of(p, c, d, &r, first);
+		if (width == p->x.out) {
+			width *= lines;
+			lines = 1;
+		}
+		for (int64_t y = 0; y < lines; y++)
+			if (d->apart)
+				vq_epilogue_narrow(e, at + y * width * d->place, d->place, row + y * p->x.out, width, d->col, d->cols);
+			else
+				vq_epilogue_apply(e, row + y * p->x.out, width, d->col, d->cols);
 	}
 }
 
@@ -257,32 +331,50 @@ kernel_of(const struct plan *p, int64_t phase)
 	return p->kernel + (y * p->stride + x) * p->kernel_phase;
 }
 
+/* A block whose results are f32: they go where they belong phase by phase. */
 static void
 run_block(const struct plan *p, const struct vq_call *c, const struct vq_gemm_micro *u, const struct vq_epilogue *e, int64_t first,
     int64_t tiles, char *room)
 {
-	float *pixels = (float *)room, *sums = (float *)(room + p->sums_at), *nowhere = (float *)(room + p->nowhere_at);
-	int64_t results = p->adjoint ? p->phases : 1;
+	float *pixels = (float *)room, *sums = (float *)(room + p->sums_at);
+	struct dest d = { .nowhere = (float *)(room + p->nowhere_at), .place = p->nn };
 
-	for (int64_t phase = 0; !p->adjoint && phase < p->phases; phase++)
-		take_pixels(p, c, phase, first, tiles, pixels + phase * p->cn);
-	for (int64_t phase = 0; phase < results; phase++) {
-		if (p->adjoint)
-			take_pixels(p, c, phase, first, tiles, pixels);
-		for (int64_t col = 0; col < p->nn; col += COLUMNS) {
-			int64_t cols = least(p->nn - col, COLUMNS);
-			multiply(p, u, kernel_of(p, phase), tiles, pixels, sums, col, cols);
-			put_results(p, c, phase, first, tiles, sums, nowhere, col, cols);
-			if (phase == results - 1)
-				finish(p, e, first, tiles, col, cols);
+	for (int64_t phase = 0; phase < p->made; phase++) {
+		take_all(p, c, phase, first, tiles, pixels);
+		for (d.col = 0; d.col < p->nn; d.col += COLUMNS) {
+			d.cols = least(p->nn - d.col, COLUMNS);
+			multiply(p, u, kernel_of(p, phase), tiles, pixels, sums, d.col, d.cols);
+			put_results(p, c, phase, first, tiles, sums, &d);
+			if (phase == p->made - 1)
+				finish(p, c, e, first, tiles, &d);
 		}
+	}
+}
+
+/* One whose results are bf16: all phases of some columns at a time. */
+static void
+run_half_block(const struct plan *p, const struct vq_call *c, const struct vq_gemm_micro *u, const struct vq_epilogue *e, int64_t first,
+    int64_t tiles, char *room)
+{
+	float *pixels = (float *)room, *sums = (float *)(room + p->sums_at);
+	struct dest d = { .apart = (float *)(room + p->results_at), .nowhere = (float *)(room + p->nowhere_at) };
+
+	for (int64_t phase = 0; phase < p->made; phase++)
+		take_all(p, c, phase, first, tiles, pixels + phase * p->pixels);
+	for (d.col = 0; d.col < p->nn; d.col += COLUMNS) {
+		d.cols = d.place = least(p->nn - d.col, COLUMNS);
+		for (int64_t phase = 0; phase < p->made; phase++) {
+			multiply(p, u, kernel_of(p, phase), tiles, pixels + phase * p->pixels, sums, d.col, d.cols);
+			put_results(p, c, phase, first, tiles, sums, &d);
+		}
+		finish(p, c, e, first, tiles, &d);
 	}
 }
 
 void
 vq_winograd_run(const struct vq_call *c, const struct vq_conv *v, bool adjoint)
 {
-	const struct vq_gemm_micro *u = vq_gemm_of(c->k, false);
+	const struct vq_gemm_micro *u = vq_gemm_of(c->k, v->bf16);
 	struct vq_epilogue end;
 	struct plan p;
 
@@ -292,7 +384,7 @@ vq_winograd_run(const struct vq_call *c, const struct vq_conv *v, bool adjoint)
 	pack_kernel(&p, c, u);
 	#pragma omp parallel for num_threads(c->threads) schedule(dynamic)
 	for (int64_t t = 0; t < p.tiles; t += p.block)
-		run_block(&p, c, u, &end, t, least(p.tiles - t, p.block),
+		(p.half_out ? run_half_block : run_block)(&p, c, u, &end, t, least(p.tiles - t, p.block),
 		    p.room + (size_t)omp_get_thread_num() * p.room_bytes);
 }
 

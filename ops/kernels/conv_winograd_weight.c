@@ -14,8 +14,8 @@
 enum {
 	MOST = VQ_WINOGRAD_MOST,
 	ROOM = 1 << 20,			/* floats that are transformed at a time, about: they stay in the third-level cache */
-	DEEPEST = 256,			/* tiles at a time: a panel of so many stays in the first-level cache */
-	GAP = 16,			/* floats after a tile's channels */
+	DEEPEST = 256,			/* words of tiles at a time: a panel of so many stays in the first-level cache */
+	GAP = 16,			/* words after a tile's channels */
 };
 
 struct plan {
@@ -23,10 +23,11 @@ struct plan {
 	int64_t taps, side, places;	/* r, r + 1, (r + 1)^2 */
 	int64_t stride, phases;		/* of an axis; of both */
 	int64_t across, down, tiles;	/* of an image; of all */
+	int64_t per, words;		/* tiles in a word (gemm_micro.h); words of all */
 	int64_t rows;			/* input channels of all phases */
-	int64_t ld;			/* floats of a tile's */
-	int64_t width;			/* floats of its output channels, in whole panels */
-	int64_t depth;			/* tiles at a time */
+	int64_t ld;			/* words of those */
+	int64_t width;			/* words of its output channels, in whole panels */
+	int64_t depth;			/* words of tiles at a time */
 	float *pixels;			/* [place][depth][ld] */
 	float *packed;			/* [place][panel][depth][nr] */
 	float *sums;			/* [place][phase][ci][co] */
@@ -39,16 +40,17 @@ plan_of(struct plan *p, const struct vq_conv *v, void *scratch)
 	struct vq_cutter c = { scratch, 0 };
 	int64_t most = v->ci > v->co ? v->ci : v->co;
 
-	*p = (struct plan){ .v = v, .across = vq_winograd_tiles(v->x.out), .down = vq_winograd_tiles(v->y.out),
+	*p = (struct plan){ .v = v, .across = vq_winograd_tiles(v->x.out), .down = vq_winograd_tiles(v->y.out), .per = v->bf16 ? 2 : 1,
 	    .stride = v->y.stride, .phases = v->y.stride * v->x.stride, .taps = v->y.taps / v->y.stride, .width = vq_gemm_width(v->co) };
 	p->side = p->taps + 1;
 	p->places = p->side * p->side;
 	p->rows = p->phases * v->ci;
 	p->ld = (p->rows + 15) / 16 * 16 + GAP;
 	p->tiles = v->n * p->down * p->across;
+	p->words = (p->tiles + p->per - 1) / p->per;
 	p->depth = ROOM / (p->places * (p->ld + p->width)) / 8 * 8;
 	p->depth = p->depth < 32 ? 32 : p->depth > DEEPEST ? DEEPEST : p->depth;
-	p->depth = p->depth > p->tiles ? p->tiles : p->depth;
+	p->depth = p->depth > p->words ? p->words : p->depth;
 	p->pixels = vq_cut(&c, (size_t)(p->places * p->depth * p->ld) * sizeof(float));
 	p->packed = vq_cut(&c, (size_t)(p->places * p->depth * p->width) * sizeof(float));
 	p->sums = vq_cut(&c, (size_t)(p->places * p->rows * v->co) * sizeof(float));
@@ -56,41 +58,72 @@ plan_of(struct plan *p, const struct vq_conv *v, void *scratch)
 	return c.used;
 }
 
-/* Tile first + i of those at a time, transformed. */
+/* The pixels of a phase of tile t, and four gradients from channel col on. */
 static void
-take_tile(const struct plan *p, const struct vq_call *c, int nr, int64_t first, int64_t i)
+pixels_of(const struct plan *p, const struct vq_call *c, int64_t t, int64_t phase, const void **d)
 {
 	const struct vq_conv *v = p->v;
-	const float *x = c->in[0].data, *g = c->in[1].data, *d[MOST], *r[4];
-	int64_t t = first + i, image = t / (p->down * p->across), ty = t / p->across % p->down * 2, tx = t % p->across * 2;
+	int64_t image = t / (p->down * p->across), ty = t / p->across % p->down * 2, tx = t % p->across * 2;
+	int64_t y0 = p->stride * ty + phase / p->stride - v->y.before, x0 = p->stride * tx + phase % p->stride - v->x.before;
 
-	for (int64_t phase = 0; phase < p->phases; phase++) {
-		int64_t y0 = p->stride * ty + phase / p->stride - v->y.before, x0 = p->stride * tx + phase % p->stride - v->x.before;
-		for (int64_t j = 0; j < p->places; j++) {
-			int64_t iy = y0 + p->stride * (j / p->side), ix = x0 + p->stride * (j % p->side);
-			bool there = iy >= 0 && iy < v->y.in && ix >= 0 && ix < v->x.in;
-			d[j] = there ? x + ((image * v->y.in + iy) * v->x.in + ix) * v->ci : p->zeros;
-		}
-		vq_winograd(c->k, p->taps)->pixels(p->pixels + i * p->ld + phase * v->ci, p->depth * p->ld, d, v->ci);
-	}
-	for (int64_t col = 0; col < v->co; col += nr) {
-		for (int j = 0; j < 4; j++) {
-			bool there = ty + j / 2 < v->y.out && tx + j % 2 < v->x.out;
-			r[j] = there ? g + ((image * v->y.out + ty + j / 2) * v->x.out + tx + j % 2) * v->co + col : p->zeros;
-		}
-		vq_winograd(c->k, p->taps)->spread(p->packed + col * p->depth + i * nr, p->depth * p->width, r,
-		    v->co - col < nr ? v->co - col : nr);
+	for (int64_t j = 0; j < p->places; j++) {
+		int64_t y = y0 + p->stride * (j / p->side), x = x0 + p->stride * (j % p->side);
+		bool there = t < p->tiles && y >= 0 && y < v->y.in && x >= 0 && x < v->x.in;
+		d[j] = there ? vq_conv_at(c->in[0].data, v->half_x, ((image * v->y.in + y) * v->x.in + x) * v->ci) : p->zeros;
 	}
 }
 
-/* Input channels [row, row + rows) of all phases, of a place: `tiles` more in their sums. */
 static void
-add_tiles(const struct plan *p, const struct vq_gemm_micro *u, int64_t place, int64_t row, int64_t rows, int64_t tiles, bool add)
+gradients_of(const struct plan *p, const struct vq_call *c, int64_t t, int64_t col, const void **d)
+{
+	const struct vq_conv *v = p->v;
+	int64_t image = t / (p->down * p->across), ty = t / p->across % p->down * 2, tx = t % p->across * 2;
+
+	for (int j = 0; j < 4; j++) {
+		int64_t y = ty + j / 2, x = tx + j % 2;
+		bool there = t < p->tiles && y < v->y.out && x < v->x.out;
+		d[j] = there ? vq_conv_at(c->in[1].data, v->half_y, ((image * v->y.out + y) * v->x.out + x) * v->co + col) : p->zeros;
+	}
+}
+
+/* Word first + i of tiles, transformed. */
+static void
+take_word(const struct plan *p, const struct vq_call *c, int nr, int64_t first, int64_t i)
+{
+	const struct vq_winograd_pairs *pairs = p->v->bf16 ? vq_winograd_pairs(c->k, p->taps) : NULL;
+	const struct vq_winograd *one = vq_winograd(c->k, p->taps);
+	int64_t t = p->per * (first + i), ci = p->v->ci, co = p->v->co;
+	const void *d[2 * MOST];
+
+	for (int64_t phase = 0; phase < p->phases; phase++) {
+		float *to = p->pixels + i * p->ld + phase * ci;
+		for (int64_t j = 0; j < p->per; j++)
+			pixels_of(p, c, t + j, phase, d + j * p->places);
+		if (pairs)
+			pairs->zip_pixels(to, p->depth * p->ld, d, p->v->half_x, ci);
+		else
+			one->pixels(to, p->depth * p->ld, (const float *const *)d, ci);
+	}
+	for (int64_t col = 0; col < co; col += nr) {
+		float *to = p->packed + col * p->depth + i * nr;
+		int64_t cols = co - col < nr ? co - col : nr;
+		for (int64_t j = 0; j < p->per; j++)
+			gradients_of(p, c, t + j, col, d + 4 * j);
+		if (pairs)
+			pairs->zip_spread(to, p->depth * p->width, d, p->v->half_y, cols);
+		else
+			one->spread(to, p->depth * p->width, (const float *const *)d, cols);
+	}
+}
+
+/* Input channels [row, row + rows) of all phases, of a place: so many words more in their sums. */
+static void
+add_words(const struct plan *p, const struct vq_gemm_micro *u, int64_t place, int64_t row, int64_t rows, int64_t words, bool add)
 {
 	const float *a[VQ_GEMM_TABLE];
 	float *to[VQ_GEMM_TABLE];
 	int64_t zero = 0;
-	struct vq_gemm_block g = { .m = rows, .n = p->v->co, .a = a, .c = to, .segs = 1, .len = tiles, .step = p->ld, .off = &zero,
+	struct vq_gemm_block g = { .m = rows, .n = p->v->co, .a = a, .c = to, .segs = 1, .len = words, .step = p->ld, .off = &zero,
 	    .b = p->packed + place * p->depth * p->width, .depth = p->depth, .add = add };
 
 	for (int64_t i = 0; i < rows; i++) {
@@ -104,7 +137,7 @@ add_tiles(const struct plan *p, const struct vq_gemm_micro *u, int64_t place, in
 void
 vq_winograd_weight(const struct vq_call *c, const struct vq_conv *v)
 {
-	const struct vq_gemm_micro *u = vq_gemm_of(c->k, false);
+	const struct vq_gemm_micro *u = vq_gemm_of(c->k, v->bf16);
 	struct plan p;
 
 	plan_of(&p, v, c->scratch);
@@ -113,15 +146,15 @@ vq_winograd_weight(const struct vq_call *c, const struct vq_conv *v)
 	memset(p.zeros, 0, (size_t)(v->ci > v->co ? v->ci : v->co) * sizeof(float));
 	#pragma omp parallel num_threads(c->threads)
 	{
-		for (int64_t first = 0; first < p.tiles; first += p.depth) {
-			int64_t tiles = p.tiles - first < p.depth ? p.tiles - first : p.depth;
+		for (int64_t first = 0; first < p.words; first += p.depth) {
+			int64_t words = p.words - first < p.depth ? p.words - first : p.depth;
 			#pragma omp for schedule(static)
-			for (int64_t i = 0; i < tiles; i++)
-				take_tile(&p, c, u->nr, first, i);
+			for (int64_t i = 0; i < words; i++)
+				take_word(&p, c, u->nr, first, i);
 			#pragma omp for schedule(dynamic)
 			for (int64_t i = 0; i < p.places * parts; i++) {
 				int64_t row = i % parts * rows;
-				add_tiles(&p, u, i / parts, row, p.rows - row < rows ? p.rows - row : rows, tiles, first > 0);
+				add_words(&p, u, i / parts, row, p.rows - row < rows ? p.rows - row : rows, words, first > 0);
 			}
 		}
 		#pragma omp for schedule(static)

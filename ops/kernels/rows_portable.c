@@ -66,6 +66,18 @@ vq_winograd(const struct vq_kernels *k, int64_t taps)
 	return w + taps - 2;
 }
 
+/* Tiles of AMX multiply so many at a time that transforms would take longer. */
+const struct vq_winograd_pairs *
+vq_winograd_pairs(const struct vq_kernels *k, int64_t taps)
+{
+#ifdef __x86_64__
+	if (k->isa == VQ_ISA_AVX512BF16)
+		return &vq_winograd_avx512bf16[taps - 2];
+#endif
+	(void)k, (void)taps;
+	return NULL;
+}
+
 const struct vq_steps *
 vq_steps(const struct vq_kernels *k)
 {

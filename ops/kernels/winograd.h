@@ -49,9 +49,27 @@ struct vq_winograd {
 extern const struct vq_winograd vq_winograd_portable[2], vq_winograd_avx2[2], vq_winograd_avx512[2];
 const struct vq_winograd *vq_winograd(const struct vq_kernels *k, int64_t taps);
 
-/* Whether this way is taken, of at least so many channels: by shapes other than the batch, so that an image
- * has the same bits in any. */
-bool vq_winograd_fits(const struct vq_conv *v, int64_t least);
+/*
+ * The same where pixels become words of two numbers of bf16 (gemm_micro.h): what d and y point to is f32, or bf16
+ * where `half`.  Kernels and results are f32 there, too: packing rounds the one, and sums make the other.
+ */
+struct vq_winograd_pairs {
+	/* Words of two channels; place i is `apart` numbers from i - 1.  n is even. */
+	void (*pixels)(uint16_t *to, int64_t apart, const void *const *d, bool half, int64_t n);
+	/* Words of the same channel of two tiles, the second's pointers after the first's. */
+	void (*zip_pixels)(float *to, int64_t apart, const void *const *d, bool half, int64_t n);
+	void (*zip_spread)(float *to, int64_t apart, const void *const *y, bool half, int64_t n);
+};
+
+extern const struct vq_winograd_pairs vq_winograd_avx512bf16[2];
+/* NULL: pairs are not multiplied this way. */
+const struct vq_winograd_pairs *vq_winograd_pairs(const struct vq_kernels *k, int64_t taps);
+
+/*
+ * Whether this way is taken, of at least so many channels: by shapes other than the batch, so that an image
+ * has the same bits in any.  k is NULL: whether it may be, by the instruction set that there is then.
+ */
+bool vq_winograd_fits(const struct vq_kernels *k, const struct vq_conv *v, int64_t least);
 void vq_winograd_run(const struct vq_call *c, const struct vq_conv *v, bool adjoint);
 size_t vq_winograd_scratch(const struct vq_conv *v, bool adjoint, int threads);
 void vq_winograd_weight(const struct vq_call *c, const struct vq_conv *v);
