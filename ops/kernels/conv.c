@@ -378,7 +378,7 @@ run(const struct vq_call *c, const struct vq_conv *v, bool adjoint)
 		return;
 	if (vq_conv_thin_fits(v, adjoint))
 		vq_conv_thin(c, v, adjoint);
-	else if (vq_winograd_fits(c->k, v, VQ_WINOGRAD_LEAST))
+	else if (vq_winograd_fits(c->k, v, adjoint ? VQ_WINOGRAD_INPUT : VQ_WINOGRAD_FORWARD))
 		vq_winograd_run(c, v, adjoint);
 	else
 		correlate(c, v, adjoint);
@@ -389,7 +389,8 @@ scratch(const struct vq_conv *v, bool adjoint, int threads)
 {
 	if (v->n == 0)
 		return 0;
-	bool winograd = !vq_conv_thin_fits(v, adjoint) && vq_winograd_fits(NULL, v, VQ_WINOGRAD_LEAST);
+	bool winograd = !vq_conv_thin_fits(v, adjoint) &&
+	    vq_winograd_fits(NULL, v, adjoint ? VQ_WINOGRAD_INPUT : VQ_WINOGRAD_FORWARD);
 	size_t most = winograd ? vq_winograd_scratch(v, adjoint, threads) : 0;
 	if (winograd && !v->bf16)
 		return most;

@@ -292,7 +292,7 @@ vq_conv_weight(const struct vq_call *call, const struct vq_conv *v)
 		vq_conv_thin_weight(call, v);
 		return;
 	}
-	if (v->n > 0 && vq_winograd_fits(call->k, v, VQ_WINOGRAD_LEAST_WEIGHT)) {
+	if (v->n > 0 && vq_winograd_fits(call->k, v, VQ_WINOGRAD_WEIGHT)) {
 		vq_winograd_weight(call, v);
 		return;
 	}
@@ -327,7 +327,7 @@ vq_conv_weight(const struct vq_call *call, const struct vq_conv *v)
 size_t
 vq_conv_weight_scratch(const struct vq_conv *v, int threads)
 {
-	bool winograd = v->n > 0 && !vq_conv_thin_fits(v, false) && vq_winograd_fits(NULL, v, VQ_WINOGRAD_LEAST_WEIGHT);
+	bool winograd = v->n > 0 && !vq_conv_thin_fits(v, false) && vq_winograd_fits(NULL, v, VQ_WINOGRAD_WEIGHT);
 	size_t most = winograd ? vq_winograd_weight_scratch(v) : 0;
 	if (winograd && !v->bf16)
 		return most;

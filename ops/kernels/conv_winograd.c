@@ -1,8 +1,8 @@
 /*
  * conv_winograd -- forward, and the adjoint in the input, by fewer products (winograd.h)
  *
- * A task is a block of tiles of 2 x 2 results: the pixels of all its channels are transformed into
- * (r + 1)^2 matrices that stay in the second-level cache, then for a range of columns at a time as many products
+ * A task is a block of tiles of m x m results: the pixels of all its channels are transformed into
+ * a matrix for each place that stay in the second-level cache, then for a range of columns at a time as many products
  * with the transformed kernel, whose sums become results, and the epilogue follows.  Results that are bf16 in
  * memory lie apart until then.
  */
@@ -14,7 +14,8 @@
 
 enum {
 	MOST = VQ_WINOGRAD_MOST,
-	ROOM = 144 << 10,		/* words of transformed pixels in a block, about */
+	ROOM = 200 << 10,		/* words of transformed pixels in a block, and of sums, about */
+	GAIN = 9,			/* of 10 products, at most, must be left for 4 x 4 results in place of 2 x 2 */
 	TILES = 96,			/* most of a block; a multiple of what tiles of products have in rows */
 	COLUMNS = 2 * VQ_GEMM_NR_MAX,	/* of the result at a time */
 	GAP = 16,			/* words after a tile's channels */
@@ -22,7 +23,7 @@ enum {
 };
 
 /*
- * Position j of the window of tile i, t = 2 i, reads pixel step (t + j) + first; result t + k goes to pixel
+ * Position j of the window of tile i, t = m i, reads pixel step (t + j) + first; result t + k goes to pixel
  * spread (t + k) + phase.  One of step and spread is the stride, the other 1, and only its side has phases.
  */
 struct axis {
@@ -34,7 +35,7 @@ struct axis {
 struct plan {
 	bool adjoint;
 	struct axis y, x;
-	int64_t taps, side, places;	/* r, r + 1, (r + 1)^2 */
+	int64_t taps, m, side, places;	/* r, m, a, a^2 */
 	int64_t stride, phases;		/* of an axis; of both */
 	int64_t cn, nn;			/* channels of a pixel there, and of the result */
 	int64_t per;			/* of them in a word (gemm_micro.h) */
@@ -53,20 +54,37 @@ struct plan {
 };
 
 bool
-vq_winograd_fits(const struct vq_kernels *k, const struct vq_conv *v, int64_t least)
+vq_winograd_fits(const struct vq_kernels *k, const struct vq_conv *v, enum vq_winograd_least least)
 {
 	const struct vq_conv_axis *a[] = { &v->y, &v->x };
+	int64_t r = v->y.taps / v->y.stride;
 
-	if (v->y.taps != v->x.taps || v->y.stride != v->x.stride)
+	if (v->y.taps != v->x.taps || v->y.stride != v->x.stride || v->y.taps != r * v->y.stride || r < 2 || r > 3)
 		return false;
-	for (int i = 0; i < 2; i++) {
-		int64_t r = a[i]->taps / a[i]->stride;
-		if (a[i]->stride > 2 || a[i]->taps % a[i]->stride != 0 || r < 2 || r > 3 || a[i]->dilation != 1 || a[i]->out < 2)
+	for (int i = 0; i < 2; i++)
+		if (a[i]->stride > 2 || a[i]->dilation != 1 || a[i]->out < 2)
 			return false;
-	}
-	if (v->bf16 && (!v->gradient || v->ci % 2 || v->co % 2 || (k && vq_winograd_pairs(k, v->y.taps / v->y.stride) == NULL)))
+	if (v->bf16 && (!v->gradient || v->ci % 2 || v->co % 2 || (k && vq_winograd_pairs(k, r) == NULL)))
 		return false;
-	return v->groups == 1 && v->ci >= least && v->co >= least;
+	int64_t wanted = v->bf16 ? VQ_WINOGRAD_WEIGHT : r == 3 ? VQ_WINOGRAD_FORWARD : least;
+	return v->groups == 1 && v->ci >= wanted && v->co >= wanted;
+}
+
+int64_t
+vq_winograd_made(const struct vq_conv *v, int64_t down, int64_t across)
+{
+	int64_t r = v->y.taps / v->y.stride;
+	int64_t two = vq_winograd_tiles(down, 2) * vq_winograd_tiles(across, 2) * (r + 1) * (r + 1);
+	int64_t four = vq_winograd_tiles(down, 4) * vq_winograd_tiles(across, 4) * (r + 3) * (r + 3);
+
+	return !v->bf16 && 10 * four <= GAIN * two ? 4 : 2;
+}
+
+void
+vq_winograd_places(const float **to, const float *first, int64_t n, int64_t down, int64_t across)
+{
+	for (int64_t i = 0; i < n * n; i++)
+		to[i] = first + i / n * down + i % n * across;
 }
 
 static struct axis
@@ -76,8 +94,14 @@ axis_of(const struct vq_conv_axis *a, bool adjoint)
 
 	if (adjoint)
 		s = (struct axis){ .in = a->out, .out = a->in, .before = a->before, .step = 1, .spread = a->stride };
-	s.tiles = vq_winograd_tiles((s.out + s.spread - 1) / s.spread);
 	return s;
+}
+
+/* Results of a phase. */
+static int64_t
+results_of(const struct axis *a)
+{
+	return (a->out + a->spread - 1) / a->spread;
 }
 
 /* What a window at 0 reads first, of a phase. */
@@ -102,14 +126,17 @@ plan_of(struct plan *p, const struct vq_conv *v, bool adjoint, int threads, void
 	    .phases = v->y.stride * v->x.stride, .taps = v->y.taps / v->y.stride, .per = v->bf16 ? 2 : 1,
 	    .cn = adjoint ? v->co : v->ci, .nn = adjoint ? v->ci : v->co,
 	    .half_in = adjoint ? v->half_y : v->half_x, .half_out = adjoint ? v->half_x : v->half_y };
-	p->side = p->taps + 1;
+	p->m = vq_winograd_made(v, results_of(&p->y), results_of(&p->x));
+	p->y.tiles = vq_winograd_tiles(results_of(&p->y), p->m);
+	p->x.tiles = vq_winograd_tiles(results_of(&p->x), p->m);
+	p->side = p->taps + p->m - 1;
 	p->places = p->side * p->side;
 	p->made = adjoint ? p->phases : 1;
 	p->kept = p->half_out ? p->made : 1;
 	p->depth = p->cn / p->per * (p->phases / p->made);
 	p->ld = (p->depth + 15) / 16 * 16 + GAP;
 	p->tiles = v->n * p->y.tiles * p->x.tiles;
-	p->block = ROOM / (p->kept * p->places * p->ld) / 12 * 12;
+	p->block = ROOM / (p->places * (p->kept * p->ld + COLUMNS)) / 12 * 12;
 	p->block = p->block < 12 ? 12 : p->block > TILES ? TILES : p->block;
 	p->kernel_phase = p->depth * vq_gemm_width(p->nn);
 	p->kernel_place = p->kernel_phase * p->made;
@@ -121,7 +148,7 @@ plan_of(struct plan *p, const struct vq_conv *v, bool adjoint, int threads, void
 	p->sums_at = bytes_of(pixels > turned ? pixels : turned);
 	p->nowhere_at = p->sums_at + bytes_of(p->places * p->block * COLUMNS);
 	p->results_at = p->nowhere_at + bytes_of(COLUMNS);
-	p->room_bytes = p->results_at + bytes_of(p->half_out ? 4 * p->made * p->block * COLUMNS : 0);
+	p->room_bytes = p->results_at + bytes_of(p->half_out ? p->m * p->m * p->made * p->block * COLUMNS : 0);
 	p->room = vq_cut(&c, (size_t)threads * p->room_bytes);
 	return c.used;
 }
@@ -138,12 +165,13 @@ pack_rows(const struct plan *p, const struct vq_call *c, const struct vq_gemm_mi
 	const float *w = (const float *)c->in[1].data + phase / s * down + phase % s * across;
 
 	for (int64_t r = 0; r < rows; r++) {
-		const float *g = w + (i + r) * co;
+		const float *g = w + (i + r) * co, *from[MOST], *to[MOST];
 		if (p->adjoint)
-			vq_winograd(c->k, p->taps)->kernel(room + r * co, rows * co, g + (p->taps - 1) * s * (down + across),
-			    -s * down, -s * across, co);
+			vq_winograd_places(from, g + (p->taps - 1) * s * (down + across), p->taps, -s * down, -s * across);
 		else
-			vq_winograd(c->k, p->taps)->kernel(room + r * co, rows * co, g, s * down, s * across, co);
+			vq_winograd_places(from, g, p->taps, s * down, s * across);
+		vq_winograd_places(to, room + r * co, p->side, p->side * rows * co, rows * co);
+		vq_winograd(c->k, p->taps, p->m)->kernel((float *const *)to, from, co);
 	}
 	for (int64_t place = 0; place < p->places; place++) {
 		const float *from = room + place * rows * co;
@@ -177,7 +205,7 @@ struct tile {
 static struct tile
 tile_at(const struct plan *p, int64_t t)
 {
-	return (struct tile){ t / (p->y.tiles * p->x.tiles), t / p->x.tiles % p->y.tiles * 2, t % p->x.tiles * 2 };
+	return (struct tile){ t / (p->y.tiles * p->x.tiles), t / p->x.tiles % p->y.tiles * p->m, t % p->x.tiles * p->m };
 }
 
 /* For one phase, of there or of the results. */
@@ -187,6 +215,7 @@ take_pixels(const struct plan *p, const struct vq_call *c, int64_t phase, int64_
 	const struct vq_winograd_pairs *pairs = p->per == 2 ? vq_winograd_pairs(c->k, p->taps) : NULL;
 	int64_t y_first = first_of(p, &p->y, phase / p->stride), x_first = first_of(p, &p->x, phase % p->stride);
 	const void *d[MOST];
+	const float *at[MOST];
 
 	to += p->adjoint ? 0 : phase * p->cn / p->per;
 	for (int64_t i = 0; i < tiles; i++, to += p->ld) {
@@ -197,10 +226,12 @@ take_pixels(const struct plan *p, const struct vq_call *c, int64_t phase, int64_
 			bool there = y >= 0 && y < p->y.in && x >= 0 && x < p->x.in;
 			d[j] = there ? vq_conv_at(c->in[0].data, p->half_in, ((t.image * p->y.in + y) * p->x.in + x) * p->cn) : p->zeros;
 		}
-		if (pairs)
+		if (pairs) {
 			pairs->pixels((uint16_t *)to, 2 * tiles * p->ld, d, p->half_in, p->cn);
-		else
-			vq_winograd(c->k, p->taps)->pixels(to, tiles * p->ld, (const float *const *)d, p->cn);
+			continue;
+		}
+		vq_winograd_places(at, to, p->side, p->side * tiles * p->ld, tiles * p->ld);
+		vq_winograd(c->k, p->taps, p->m)->pixels((float *const *)at, (const float *const *)d, p->cn);
 	}
 }
 
@@ -234,10 +265,10 @@ next_run(const struct plan *p, struct run *r, int64_t first, int64_t tiles)
 
 	if (from == first + tiles)
 		return false;
-	*r = (struct run){ .first = from, .many = least(p->x.tiles - t.x / 2, first + tiles - from), .image = t.image,
+	*r = (struct run){ .first = from, .many = least(p->x.tiles - t.x / p->m, first + tiles - from), .image = t.image,
 	    .y0 = p->y.spread * t.y, .x0 = p->x.spread * t.x };
-	r->y1 = least(r->y0 + 2 * p->y.spread, p->y.out);
-	r->x1 = least(r->x0 + 2 * p->x.spread * r->many, p->x.out);
+	r->y1 = least(r->y0 + p->m * p->y.spread, p->y.out);
+	r->x1 = least(r->x0 + p->m * p->x.spread * r->many, p->x.out);
 	return true;
 }
 
@@ -252,7 +283,7 @@ static float *
 dest_of(const struct plan *p, const struct vq_call *c, const struct dest *d, const struct run *r, int64_t first)
 {
 	if (d->apart)
-		return d->apart + (r->first - first) * 4 * p->made * d->place;
+		return d->apart + (r->first - first) * p->m * p->m * p->made * d->place;
 	return (float *)c->out[0].data + ((r->image * p->y.out + r->y0) * p->x.out + r->x0) * d->place + d->col;
 }
 
@@ -262,18 +293,20 @@ put_results(const struct plan *p, const struct vq_call *c, int64_t phase, int64_
     const struct dest *d)
 {
 	struct run r = { 0 };
-	float *to[4];
+	float *to[VQ_WINOGRAD_RESULTS];
+	const float *from[MOST];
 
 	while (next_run(p, &r, first, tiles)) {
 		float *at = dest_of(p, c, d, &r, first);
 		int64_t line = (d->apart ? r.x1 - r.x0 : p->x.out) * d->place;
 		for (int64_t i = 0; i < r.many; i++, sums += COLUMNS) {
-			for (int j = 0; j < 4; j++) {
-				int64_t y = p->y.spread * (j / 2) + phase / p->stride;
-				int64_t x = p->x.spread * (2 * i + j % 2) + phase % p->stride;
+			for (int64_t j = 0; j < p->m * p->m; j++) {
+				int64_t y = p->y.spread * (j / p->m) + phase / p->stride;
+				int64_t x = p->x.spread * (p->m * i + j % p->m) + phase % p->stride;
 				to[j] = r.y0 + y < r.y1 && r.x0 + x < r.x1 ? at + y * line + x * d->place : d->nowhere;
 			}
-			vq_winograd(c->k, p->taps)->results(to, sums, tiles * COLUMNS, d->cols);
+			vq_winograd_places(from, sums, p->side, p->side * tiles * COLUMNS, tiles * COLUMNS);
+			vq_winograd(c->k, p->taps, p->m)->results(to, from, d->cols);
 		}
 	}
 }

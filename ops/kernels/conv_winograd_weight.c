@@ -2,7 +2,7 @@
  * conv_winograd_weight -- the adjoint in the weights by fewer products (winograd.h)
  *
  * A number of tiles at a time: their pixels and the gradients of their results are transformed, all
- * threads together; then each of the (r + 1)^2 places has a product whose depth are tiles, whose rows are input
+ * threads together; then each place has a product whose depth are tiles, whose rows are input
  * channels and whose columns are output channels, added to the sums of its place.
  */
 #include <omp.h>
@@ -20,7 +20,7 @@ enum {
 
 struct plan {
 	const struct vq_conv *v;
-	int64_t taps, side, places;	/* r, r + 1, (r + 1)^2 */
+	int64_t taps, m, side, places;	/* r, m, a, a^2 */
 	int64_t stride, phases;		/* of an axis; of both */
 	int64_t across, down, tiles;	/* of an image; of all */
 	int64_t per, words;		/* tiles in a word (gemm_micro.h); words of all */
@@ -40,9 +40,11 @@ plan_of(struct plan *p, const struct vq_conv *v, void *scratch)
 	struct vq_cutter c = { scratch, 0 };
 	int64_t most = v->ci > v->co ? v->ci : v->co;
 
-	*p = (struct plan){ .v = v, .across = vq_winograd_tiles(v->x.out), .down = vq_winograd_tiles(v->y.out), .per = v->bf16 ? 2 : 1,
+	*p = (struct plan){ .v = v, .m = vq_winograd_made(v, v->y.out, v->x.out), .per = v->bf16 ? 2 : 1,
 	    .stride = v->y.stride, .phases = v->y.stride * v->x.stride, .taps = v->y.taps / v->y.stride, .width = vq_gemm_width(v->co) };
-	p->side = p->taps + 1;
+	p->across = vq_winograd_tiles(v->x.out, p->m);
+	p->down = vq_winograd_tiles(v->y.out, p->m);
+	p->side = p->taps + p->m - 1;
 	p->places = p->side * p->side;
 	p->rows = p->phases * v->ci;
 	p->ld = (p->rows + 15) / 16 * 16 + GAP;
@@ -58,12 +60,12 @@ plan_of(struct plan *p, const struct vq_conv *v, void *scratch)
 	return c.used;
 }
 
-/* The pixels of a phase of tile t, and four gradients from channel col on. */
+/* The pixels of a phase of tile t, and its gradients from channel col on. */
 static void
 pixels_of(const struct plan *p, const struct vq_call *c, int64_t t, int64_t phase, const void **d)
 {
 	const struct vq_conv *v = p->v;
-	int64_t image = t / (p->down * p->across), ty = t / p->across % p->down * 2, tx = t % p->across * 2;
+	int64_t image = t / (p->down * p->across), ty = t / p->across % p->down * p->m, tx = t % p->across * p->m;
 	int64_t y0 = p->stride * ty + phase / p->stride - v->y.before, x0 = p->stride * tx + phase % p->stride - v->x.before;
 
 	for (int64_t j = 0; j < p->places; j++) {
@@ -77,10 +79,10 @@ static void
 gradients_of(const struct plan *p, const struct vq_call *c, int64_t t, int64_t col, const void **d)
 {
 	const struct vq_conv *v = p->v;
-	int64_t image = t / (p->down * p->across), ty = t / p->across % p->down * 2, tx = t % p->across * 2;
+	int64_t image = t / (p->down * p->across), ty = t / p->across % p->down * p->m, tx = t % p->across * p->m;
 
-	for (int j = 0; j < 4; j++) {
-		int64_t y = ty + j / 2, x = tx + j % 2;
+	for (int64_t j = 0; j < p->m * p->m; j++) {
+		int64_t y = ty + j / p->m, x = tx + j % p->m;
 		bool there = t < p->tiles && y < v->y.out && x < v->x.out;
 		d[j] = there ? vq_conv_at(c->in[1].data, v->half_y, ((image * v->y.out + y) * v->x.out + x) * v->co + col) : p->zeros;
 	}
@@ -91,28 +93,31 @@ static void
 take_word(const struct plan *p, const struct vq_call *c, int nr, int64_t first, int64_t i)
 {
 	const struct vq_winograd_pairs *pairs = p->v->bf16 ? vq_winograd_pairs(c->k, p->taps) : NULL;
-	const struct vq_winograd *one = vq_winograd(c->k, p->taps);
+	const struct vq_winograd *one = vq_winograd(c->k, p->taps, p->m);
 	int64_t t = p->per * (first + i), ci = p->v->ci, co = p->v->co;
 	const void *d[2 * MOST];
+	const float *at[MOST];
 
 	for (int64_t phase = 0; phase < p->phases; phase++) {
 		float *to = p->pixels + i * p->ld + phase * ci;
 		for (int64_t j = 0; j < p->per; j++)
 			pixels_of(p, c, t + j, phase, d + j * p->places);
+		vq_winograd_places(at, to, p->side, p->side * p->depth * p->ld, p->depth * p->ld);
 		if (pairs)
 			pairs->zip_pixels(to, p->depth * p->ld, d, p->v->half_x, ci);
 		else
-			one->pixels(to, p->depth * p->ld, (const float *const *)d, ci);
+			one->pixels((float *const *)at, (const float *const *)d, ci);
 	}
 	for (int64_t col = 0; col < co; col += nr) {
 		float *to = p->packed + col * p->depth + i * nr;
 		int64_t cols = co - col < nr ? co - col : nr;
 		for (int64_t j = 0; j < p->per; j++)
-			gradients_of(p, c, t + j, col, d + 4 * j);
+			gradients_of(p, c, t + j, col, d + j * p->m * p->m);
+		vq_winograd_places(at, to, p->side, p->side * p->depth * p->width, p->depth * p->width);
 		if (pairs)
 			pairs->zip_spread(to, p->depth * p->width, d, p->v->half_y, cols);
 		else
-			one->spread(to, p->depth * p->width, (const float *const *)d, cols);
+			one->spread((float *const *)at, (const float *const *)d, cols);
 	}
 }
 
@@ -160,8 +165,11 @@ vq_winograd_weight(const struct vq_call *c, const struct vq_conv *v)
 		#pragma omp for schedule(static)
 		for (int64_t i = 0; i < p.rows; i++) {
 			int64_t phase = i / v->ci;
-			float *to = (float *)c->out[0].data + phase / p.stride * down + phase % p.stride * each + i % v->ci * v->co;
-			vq_winograd(c->k, p.taps)->gradient(to, p.stride * down, p.stride * each, p.sums + i * v->co, p.rows * v->co, v->co);
+			const float *to[9], *from[MOST];
+			vq_winograd_places(to, (float *)c->out[0].data + phase / p.stride * down + phase % p.stride * each + i % v->ci * v->co,
+			    p.taps, p.stride * down, p.stride * each);
+			vq_winograd_places(from, p.sums + i * v->co, p.side, p.side * p.rows * v->co, p.rows * v->co);
+			vq_winograd(c->k, p.taps, p.m)->gradient((float *const *)to, from, v->co);
 		}
 	}
 }

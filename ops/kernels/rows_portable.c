@@ -53,7 +53,7 @@ vq_panels(const struct vq_kernels *k)
 }
 
 const struct vq_winograd *
-vq_winograd(const struct vq_kernels *k, int64_t taps)
+vq_winograd(const struct vq_kernels *k, int64_t r, int64_t m)
 {
 	const struct vq_winograd *w = vq_winograd_portable;
 
@@ -63,18 +63,18 @@ vq_winograd(const struct vq_kernels *k, int64_t taps)
 	else if (k->isa == VQ_ISA_AVX2)
 		w = vq_winograd_avx2;
 #endif
-	return w + taps - 2;
+	return w + (m / 4 * 2 + r - 2);
 }
 
 /* Tiles of AMX multiply so many at a time that transforms would take longer. */
 const struct vq_winograd_pairs *
-vq_winograd_pairs(const struct vq_kernels *k, int64_t taps)
+vq_winograd_pairs(const struct vq_kernels *k, int64_t r)
 {
 #ifdef __x86_64__
 	if (k->isa == VQ_ISA_AVX512BF16)
-		return &vq_winograd_avx512bf16[taps - 2];
+		return &vq_winograd_avx512bf16[r - 2];
 #endif
-	(void)k, (void)taps;
+	(void)k, (void)r;
 	return NULL;
 }
 

@@ -1,20 +1,24 @@
 /*
  * winograd -- convolutions by fewer products than the sum has
  *
- * Winograd's F(2 x 2, r x r) (Lavin, Gray 2016): 2 x 2 results take (r + 1) x (r + 1) pixels d and a kernel g
- * of r x r taps,
+ * Winograd's F(m x m, r x r) (Lavin, Gray 2016; Toom, Cook): m x m results take a x a pixels d, a = m + r - 1, and a
+ * kernel g of r x r taps,
  *
  *   y = A' ((G g G') . (B' d B)) A
  *
- * r = 3:                                                            r = 2:
- *        | 1  0 -1  0 |      | 1    0    0   |       | 1  1  1  0 |        | 1 -1  0 |      | 1 0 |       | 1 1 0 |
- *   B' = | 0  1  1  0 |  G = | 1/2  1/2  1/2 |  A' = | 0  1 -1 -1 |   B' = | 0  1  0 |  G = | 1 1 |  A' = | 0 1 1 |
- *        | 0 -1  1  0 |      | 1/2 -1/2  1/2 |                             | 0 -1  1 |      | 0 1 |
- *        | 0  1  0 -1 |      | 0    0    1   |
+ * where . goes element by element: of all channels, one matrix product for each of the a x a places.  Each of the a
+ * points p, one of them infinity, makes a row of each: of A p^0 ... p^(m-1), of G p^0 ... p^(r-1) over the product of its
+ * distances from the others, of B' the coefficients of the polynomial that is zero at the others; infinity has the last
+ * power alone, and the polynomial that is zero at all others.  With few points, small ones and in pairs p, -p, rounding
+ * stays small (README.md):
  *
- * where . goes element by element: of all channels, one matrix product for each of the (r + 1)^2 places: 16
- * for 36 and 9 for 16.  The adjoint in x is the same of the kernel turned round; that in w is
- * G' ((B' d B) . (A y A')) G, summed over tiles.
+ *   m  r   points                       products, for so many in the sum
+ *   2  2   0, 1, infinity                9    16
+ *   2  3   0, 1, -1, infinity           16    36
+ *   4  2   1/2, -1/2, 1, -1, infinity   25    64
+ *   4  3   0, 3/4, -3/4, 3/2, -3/2, infinity   36   144
+ *
+ * The adjoint in x is the same of the kernel turned round; that in w is G' ((B' d B) . (A y A')) G, summed over tiles.
  *
  * With stride s and s r taps the pixels of each of the s x s phases are channels of their own: a convolution of
  * r x r taps at stride 1 over s^2 times the channels, whose adjoint in x makes so many.
@@ -25,33 +29,33 @@
 #include "ops/kernels/conv.h"
 
 enum {
-	VQ_WINOGRAD_MOST = 16,			/* places */
-	VQ_WINOGRAD_LEAST = 24,			/* channels, here and there, that pay for the transforms */
-	VQ_WINOGRAD_LEAST_WEIGHT = 32,		/* of the adjoint in the weights */
+	VQ_WINOGRAD_MOST = 36,			/* places */
+	VQ_WINOGRAD_RESULTS = 16,		/* most of a tile */
 };
 
-/* Vector code for one r, over n channels that follow each other; place i of a result is `apart` floats from i - 1. */
+/* Whose transforms are paid for by so many channels, here and there, at least. */
+enum vq_winograd_least {
+	VQ_WINOGRAD_FORWARD = 16,
+	VQ_WINOGRAD_INPUT = 24,
+	VQ_WINOGRAD_WEIGHT = 32,
+};
+
+/* Vector code for one r and m, over n channels that follow each other: from so many places, row by row, to so many. */
+typedef void vq_winograd_walk(float *const *to, const float *const *from, int64_t n);
 struct vq_winograd {
-	int taps;			/* r */
-	/* B' d B of (r + 1)^2 pixels, row by row. */
-	void (*pixels)(float *to, int64_t apart, const float *const *d, int64_t n);
-	/* A y A' of 2 x 2. */
-	void (*spread)(float *to, int64_t apart, const float *const y[4], int64_t n);
-	/* G g G' of r x r taps; floats from one to the next down and across: negative where they are turned round. */
-	void (*kernel)(float *to, int64_t apart, const float *g, int64_t down, int64_t across, int64_t n);
-	/* A' m A into 2 x 2 results. */
-	void (*results)(float *const y[4], const float *m, int64_t apart, int64_t n);
-	/* G' m G into r x r taps. */
-	void (*gradient)(float *g, int64_t down, int64_t across, const float *m, int64_t apart, int64_t n);
+	vq_winograd_walk *pixels;		/* B' d B: a x a to a x a */
+	vq_winograd_walk *spread;		/* A y A': m x m to a x a */
+	vq_winograd_walk *kernel;		/* G g G': r x r to a x a */
+	vq_winograd_walk *results;		/* A' x A: a x a to m x m */
+	vq_winograd_walk *gradient;		/* G' x G: a x a to r x r */
 };
 
-/* By r - 2. */
-extern const struct vq_winograd vq_winograd_portable[2], vq_winograd_avx2[2], vq_winograd_avx512[2];
-const struct vq_winograd *vq_winograd(const struct vq_kernels *k, int64_t taps);
+extern const struct vq_winograd vq_winograd_portable[4], vq_winograd_avx2[4], vq_winograd_avx512[4];
+const struct vq_winograd *vq_winograd(const struct vq_kernels *k, int64_t r, int64_t m);
 
 /*
- * The same where pixels become words of two numbers of bf16 (gemm_micro.h): what d and y point to is f32, or bf16
- * where `half`.  Kernels and results are f32 there, too: packing rounds the one, and sums make the other.
+ * The same for m = 2 where pixels become words of two numbers of bf16 (gemm_micro.h): what d and y point to is f32, or
+ * bf16 where `half`.  Kernels and results are f32 there, too: packing rounds the one, and sums make the other.
  */
 struct vq_winograd_pairs {
 	/* Words of two channels; place i is `apart` numbers from i - 1.  n is even. */
@@ -63,23 +67,27 @@ struct vq_winograd_pairs {
 
 extern const struct vq_winograd_pairs vq_winograd_avx512bf16[2];
 /* NULL: pairs are not multiplied this way. */
-const struct vq_winograd_pairs *vq_winograd_pairs(const struct vq_kernels *k, int64_t taps);
+const struct vq_winograd_pairs *vq_winograd_pairs(const struct vq_kernels *k, int64_t r);
 
 /*
- * Whether this way is taken, of at least so many channels: by shapes other than the batch, so that an image
- * has the same bits in any.  k is NULL: whether it may be, by the instruction set that there is then.
+ * Whether this way is taken: by shapes other than the batch, so that an image has the same bits in any.  k is NULL: whether it may be, by the instruction set that there is then.
  */
-bool vq_winograd_fits(const struct vq_kernels *k, const struct vq_conv *v, int64_t least);
+bool vq_winograd_fits(const struct vq_kernels *k, const struct vq_conv *v, enum vq_winograd_least least);
 void vq_winograd_run(const struct vq_call *c, const struct vq_conv *v, bool adjoint);
 size_t vq_winograd_scratch(const struct vq_conv *v, bool adjoint, int threads);
 void vq_winograd_weight(const struct vq_call *c, const struct vq_conv *v);
 size_t vq_winograd_weight_scratch(const struct vq_conv *v);
 
-/* Tiles of 2 x 2 results of so many along an axis. */
+/* The m for so many results down and across: 4 where that is fewer products by enough to be worth its rounding. */
+int64_t vq_winograd_made(const struct vq_conv *v, int64_t down, int64_t across);
+/* Pointers to n rows of n places. */
+void vq_winograd_places(const float **to, const float *first, int64_t n, int64_t down, int64_t across);
+
+/* Tiles of m results of so many along an axis. */
 static inline int64_t
-vq_winograd_tiles(int64_t results)
+vq_winograd_tiles(int64_t results, int64_t m)
 {
-	return (results + 1) / 2;
+	return (results + m - 1) / m;
 }
 
 #endif

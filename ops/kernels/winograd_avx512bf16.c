@@ -51,16 +51,26 @@ pair_zip(vf x, vf y)
 	return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
 }
 
-/* The transform of `from` x `from` vectors at channel c. */
+/* The transform at channel c, columns first. */
 INLINE void
-pair_made(int r, enum winograd_kind kind, int from, vf *y, const void *const *d, bool half, int64_t c, __mmask16 part)
+pair_made(int r, enum winograd_kind kind, vf *to, const void *const *d, bool half, int64_t c, __mmask16 part)
 {
-	vf x[16];
+	int before = winograd_from(r, 2, kind), after = winograd_to(r, 2, kind);
+	vf x[4], y[4], columns[16];
 
-	#pragma GCC unroll 16
-	for (int i = 0; i < from * from; i++)
-		x[i] = pair_first(d[i], half, c, part);
-	winograd_both(r, kind, from, r + 1, y, x);
+	#pragma GCC unroll 4
+	for (int j = 0; j < before; j++) {
+		#pragma GCC unroll 4
+		for (int i = 0; i < before; i++)
+			x[i] = pair_first(d[i * before + j], half, c, part);
+		winograd_side(r, 2, kind, y, x);
+		#pragma GCC unroll 4
+		for (int i = 0; i < after; i++)
+			columns[i * before + j] = y[i];
+	}
+	#pragma GCC unroll 4
+	for (int i = 0; i < after; i++)
+		winograd_side(r, 2, kind, to + i * after, columns + i * before);
 }
 
 INLINE void
@@ -69,7 +79,7 @@ pair_pixels(int r, uint16_t *to, int64_t apart, const void *const *d, bool half,
 	for (int64_t c = 0; c < n; c += LANES) {
 		__mmask16 part = pair_part(n - c);
 		vf y[16];
-		pair_made(r, WINOGRAD_PIXELS, r + 1, y, d, half, c, part);
+		pair_made(r, WINOGRAD_PIXELS, y, d, half, c, part);
 		#pragma GCC unroll 16
 		for (int i = 0; i < (r + 1) * (r + 1); i++)
 			_mm256_mask_storeu_epi16(to + i * apart + c, part, (__m256i)_mm512_cvtneps_pbh((__m512)y[i]));
@@ -77,13 +87,15 @@ pair_pixels(int r, uint16_t *to, int64_t apart, const void *const *d, bool half,
 }
 
 INLINE void
-pair_zipped(int r, enum winograd_kind kind, int from, float *to, int64_t apart, const void *const *d, bool half, int64_t n)
+pair_zipped(int r, enum winograd_kind kind, float *to, int64_t apart, const void *const *d, bool half, int64_t n)
 {
+	int from = winograd_from(r, 2, kind);
+
 	for (int64_t c = 0; c < n; c += LANES) {
 		__mmask16 part = pair_part(n - c);
 		vf y[16], z[16];
-		pair_made(r, kind, from, y, d, half, c, part);
-		pair_made(r, kind, from, z, d + from * from, half, c, part);
+		pair_made(r, kind, y, d, half, c, part);
+		pair_made(r, kind, z, d + from * from, half, c, part);
 		#pragma GCC unroll 16
 		for (int i = 0; i < (r + 1) * (r + 1); i++)
 			_mm512_mask_storeu_epi32(to + i * apart + c, part, pair_zip(y[i], z[i]));
@@ -104,17 +116,17 @@ static void \
 pair_zip_pixels_##r(float *to, int64_t apart, const void *const *d, bool half, int64_t n) \
 { \
 	if (half) \
-		pair_zipped(r, WINOGRAD_PIXELS, r + 1, to, apart, d, true, n); \
+		pair_zipped(r, WINOGRAD_PIXELS, to, apart, d, true, n); \
 	else \
-		pair_zipped(r, WINOGRAD_PIXELS, r + 1, to, apart, d, false, n); \
+		pair_zipped(r, WINOGRAD_PIXELS, to, apart, d, false, n); \
 } \
 static void \
 pair_zip_spread_##r(float *to, int64_t apart, const void *const *y, bool half, int64_t n) \
 { \
 	if (half) \
-		pair_zipped(r, WINOGRAD_SPREAD, 2, to, apart, y, true, n); \
+		pair_zipped(r, WINOGRAD_SPREAD, to, apart, y, true, n); \
 	else \
-		pair_zipped(r, WINOGRAD_SPREAD, 2, to, apart, y, false, n); \
+		pair_zipped(r, WINOGRAD_SPREAD, to, apart, y, false, n); \
 }
 
 PAIRS_OF(2)

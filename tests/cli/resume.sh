@@ -125,7 +125,9 @@ done
 
 # A damaged checkpoint is refused and nothing is written over it.
 cp -r whole hurt
-printf '\377' | dd of=hurt/small/checkpoints/last.safetensors bs=1 seek=60000 conv=notrunc 2>/dev/null
+byte=$(od -An -tu1 -j60000 -N1 hurt/small/checkpoints/last.safetensors)
+# shellcheck disable=SC2059
+printf "\\$(printf %o $((byte ^ 255)))" | dd of=hurt/small/checkpoints/last.safetensors bs=1 seek=60000 conv=notrunc 2>/dev/null
 before=$(cksum <hurt/small/checkpoints/last.safetensors)
 run 5 run small.yaml --out hurt --resume -q
 err last.safetensors

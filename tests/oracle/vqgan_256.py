@@ -10,10 +10,10 @@ import vqgan
 
 FILE = "graphs/vqgan_256.yaml"
 GRAPH = "autoencode"
-SET = ["size=64", "width=32", "codes=64", "dim=32", "attention=4", "modules.vq={codebook: {codes: 64, dim: 32, beta: 0.25, spread: 1}}",
+SET = ["size=32", "width=32", "codes=64", "dim=32", "attention=2", "modules.vq={codebook: {codes: 64, dim: 32, beta: 0.25, spread: 1}}",
        "recompute=true"]
-SEED = 2
-INPUTS = {"image": {"shape": [2, 64, 64, 3], "range": [-1, 1]}}
+SEED = 3
+INPUTS = {"image": {"shape": [2, 32, 32, 3], "range": [-1, 1]}}
 MINIMIZE = {"": "gan_loss", "disc.": "disc_loss"}
 VALUES = ["gan_loss", "disc_loss", "weight", "recon_loss", "perceptual_loss"]
 OPTIONS = {"beta": 0.25, "pixels": torch.abs, "perceptual": 1.0, "judge": lambda x: F.relu(1 - x), "generator": lambda x: -x,

@@ -7,6 +7,7 @@ import vqgan
 
 FILE = "graphs/vqgan_cifar10.yaml"
 GRAPH = "autoencode"
+SEED = 9
 SET = ["modules.vq={ema_codebook: {codes: 512, dim: 32, beta: 0.25, start: false, restart: 0}}"]
 INPUTS = {"image": {"shape": [4, 32, 32, 3], "range": [-1, 1]}}
 # What each update minimizes, by the beginning of its parameters' names.

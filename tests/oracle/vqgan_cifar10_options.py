@@ -6,6 +6,7 @@ from vqgan_cifar10 import FILE, GRAPH, INPUTS, MINIMIZE, build, name, state  # n
 from vqgan_cifar10 import SET as PLAIN
 
 VALUES = ["gan_loss", "disc_loss", "weight"]
+SEED = 9
 SET = [*PLAIN, "pixels=square", "judge=least_squares", "generator=least_squares", "clamp=0.05", "r1=10", "limit=0.5",
        "factor=0.5", "perceptual=0.3"]
 

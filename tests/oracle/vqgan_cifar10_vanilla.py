@@ -7,6 +7,7 @@ from vqgan_cifar10 import FILE, GRAPH, INPUTS, MINIMIZE, build, name, state  # n
 from vqgan_cifar10 import SET as PLAIN
 
 VALUES = ["gan_loss", "disc_loss", "weight"]
+SEED = 9
 SET = [*PLAIN, "judge=vanilla", "generator=vanilla", "r1=10"]
 
 
