@@ -12,7 +12,7 @@
  * residual sum reads is not rounded.
  *
  * A convolution whose result is a gradient is told so: it may round sums of what it reads as well (Winograd's way).
- * Of what a model computes forward that would cost 2 % of reconstruction; of gradients nothing that can be measured.
+ * Of what a model computes forward that costs reconstruction (ops/kernels/README.md), of gradients nothing that shows.
  */
 #include <stdlib.h>
 #include <string.h>
