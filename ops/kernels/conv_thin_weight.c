@@ -29,12 +29,6 @@ struct thin {
 	size_t room_bytes, window_bytes, patch_bytes, packed_bytes;
 };
 
-static size_t
-bytes_of(int64_t floats)
-{
-	return ((size_t)floats * sizeof(float) + 63) / 64 * 64;
-}
-
 /* Pixel q of x meets y at q - (t dilation - before). */
 static struct vq_side
 side_of(const struct vq_conv_axis *a)
@@ -59,12 +53,12 @@ plan_make(struct thin *p, const struct vq_conv *v, const struct vq_gemm_micro *u
 	p->per_part = (blocks + p->parts - 1) / p->parts;
 	p->off = vq_cut(&c, (size_t)p->taps * sizeof(*p->off));
 	p->partial = vq_cut(&c, (size_t)(p->parts * p->ci * p->wide) * sizeof(float));
-	p->window_bytes = bytes_of(w->floats);
-	p->patch_bytes = bytes_of(w->lines * w->cols * p->wide + 16);
-	p->packed_bytes = bytes_of(w->lines * w->cols * vq_gemm_width(p->wide));
+	p->window_bytes = vq_conv_bytes(w->floats);
+	p->patch_bytes = vq_conv_bytes(w->lines * w->cols * p->wide + 16);
+	p->packed_bytes = vq_conv_bytes(w->lines * w->cols * vq_gemm_width(p->wide));
 	p->room_bytes = p->window_bytes + p->patch_bytes + p->packed_bytes;
 	if (u->round)
-		p->room_bytes += bytes_of(w->lines * w->cols * p->ci);
+		p->room_bytes += vq_conv_bytes(w->lines * w->cols * p->ci);
 	p->room = vq_cut(&c, (size_t)threads * p->room_bytes);
 	return c.used;
 }

@@ -48,12 +48,6 @@ ceil_div(int64_t x, int64_t by)
 	return (x + by - 1) / by;
 }
 
-static size_t
-bytes_of(int64_t floats)
-{
-	return ((size_t)floats * sizeof(float) + 63) / 64 * 64;
-}
-
 /* An odd number of cache lines, so that the pixels of a block spread over the sets. */
 static int64_t
 spread_out(int64_t channels)
@@ -149,11 +143,11 @@ plan_make(struct plan *p, const struct vq_conv *v, const struct vq_gemm_micro *u
 	}
 	p->off = vq_cut(&c, (size_t)p->taps * sizeof(*p->off));
 	p->partial = vq_cut(&c, p->parts > 1 ? (size_t)(p->parts * p->size) * sizeof(float) : 0);
-	p->window_bytes = bytes_of(w->floats);
-	p->packed_bytes = bytes_of(w->lines * w->cols * p->cols);
+	p->window_bytes = vq_conv_bytes(w->floats);
+	p->packed_bytes = vq_conv_bytes(w->lines * w->cols * p->cols);
 	p->room_bytes = p->window_bytes + p->packed_bytes;
 	if (p->gather)
-		p->room_bytes += bytes_of(w->lines * w->cols * p->taps * p->cn + 16);
+		p->room_bytes += vq_conv_bytes(w->lines * w->cols * p->taps * p->cn + 16);
 	p->room = vq_cut(&c, (size_t)threads * p->room_bytes);
 	return c.used;
 }

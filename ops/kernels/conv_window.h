@@ -102,4 +102,11 @@ vq_cut(struct vq_cutter *c, size_t bytes)
 	return at;
 }
 
+/* What so many floats take up where the next part is aligned so, too. */
+static inline size_t
+vq_conv_bytes(int64_t floats)
+{
+	return ((size_t)floats * sizeof(float) + 63) / 64 * 64;
+}
+
 #endif

@@ -112,12 +112,6 @@ first_of(const struct plan *p, const struct axis *a, int64_t phase)
 }
 
 static size_t
-bytes_of(int64_t floats)
-{
-	return ((size_t)floats * sizeof(float) + 63) / 64 * 64;
-}
-
-static size_t
 plan_of(struct plan *p, const struct vq_conv *v, bool adjoint, int threads, void *scratch)
 {
 	struct vq_cutter c = { scratch, 0 };
@@ -140,15 +134,15 @@ plan_of(struct plan *p, const struct vq_conv *v, bool adjoint, int threads, void
 	p->block = p->block < 12 ? 12 : p->block > TILES ? TILES : p->block;
 	p->kernel_phase = p->depth * vq_gemm_width(p->nn);
 	p->kernel_place = p->kernel_phase * p->made;
-	p->kernel = vq_cut(&c, bytes_of(p->places * p->kernel_place));
-	p->zeros = vq_cut(&c, bytes_of(p->cn));
+	p->kernel = vq_cut(&c, vq_conv_bytes(p->places * p->kernel_place));
+	p->zeros = vq_cut(&c, vq_conv_bytes(p->cn));
 	p->pixels = p->places * p->block * p->ld;
 	int64_t rows = adjoint ? VQ_GEMM_NR_MAX : KERNEL_ROWS, pixels = p->kept * p->pixels;
 	int64_t turned = p->places * rows * v->co;		/* a part of the kernel on its way lies there, too */
-	p->sums_at = bytes_of(pixels > turned ? pixels : turned);
-	p->nowhere_at = p->sums_at + bytes_of(p->places * p->block * COLUMNS);
-	p->results_at = p->nowhere_at + bytes_of(COLUMNS);
-	p->room_bytes = p->results_at + bytes_of(p->half_out ? p->m * p->m * p->made * p->block * COLUMNS : 0);
+	p->sums_at = vq_conv_bytes(pixels > turned ? pixels : turned);
+	p->nowhere_at = p->sums_at + vq_conv_bytes(p->places * p->block * COLUMNS);
+	p->results_at = p->nowhere_at + vq_conv_bytes(COLUMNS);
+	p->room_bytes = p->results_at + vq_conv_bytes(p->half_out ? p->m * p->m * p->made * p->block * COLUMNS : 0);
 	p->room = vq_cut(&c, (size_t)threads * p->room_bytes);
 	return c.used;
 }

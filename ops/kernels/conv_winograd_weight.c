@@ -102,22 +102,24 @@ take_word(const struct plan *p, const struct vq_call *c, int nr, int64_t first, 
 		float *to = p->pixels + i * p->ld + phase * ci;
 		for (int64_t j = 0; j < p->per; j++)
 			pixels_of(p, c, t + j, phase, d + j * p->places);
-		vq_winograd_places(at, to, p->side, p->side * p->depth * p->ld, p->depth * p->ld);
-		if (pairs)
+		if (pairs) {
 			pairs->zip_pixels(to, p->depth * p->ld, d, p->v->half_x, ci);
-		else
-			one->pixels((float *const *)at, (const float *const *)d, ci);
+			continue;
+		}
+		vq_winograd_places(at, to, p->side, p->side * p->depth * p->ld, p->depth * p->ld);
+		one->pixels((float *const *)at, (const float *const *)d, ci);
 	}
 	for (int64_t col = 0; col < co; col += nr) {
 		float *to = p->packed + col * p->depth + i * nr;
 		int64_t cols = co - col < nr ? co - col : nr;
 		for (int64_t j = 0; j < p->per; j++)
 			gradients_of(p, c, t + j, col, d + j * p->m * p->m);
-		vq_winograd_places(at, to, p->side, p->side * p->depth * p->width, p->depth * p->width);
-		if (pairs)
+		if (pairs) {
 			pairs->zip_spread(to, p->depth * p->width, d, p->v->half_y, cols);
-		else
-			one->spread((float *const *)at, (const float *const *)d, cols);
+			continue;
+		}
+		vq_winograd_places(at, to, p->side, p->side * p->depth * p->width, p->depth * p->width);
+		one->spread((float *const *)at, (const float *const *)d, cols);
 	}
 }
 

@@ -70,7 +70,8 @@ extern const struct vq_winograd_pairs vq_winograd_avx512bf16[2];
 const struct vq_winograd_pairs *vq_winograd_pairs(const struct vq_kernels *k, int64_t r);
 
 /*
- * Whether this way is taken: by shapes other than the batch, so that an image has the same bits in any.  k is NULL: whether it may be, by the instruction set that there is then.
+ * Whether this way is taken: by shapes other than the batch, so that an image has the same bits in any.  k is NULL:
+ * whether it may be, by the instruction set that there is then.
  */
 bool vq_winograd_fits(const struct vq_kernels *k, const struct vq_conv *v, enum vq_winograd_least least);
 void vq_winograd_run(const struct vq_call *c, const struct vq_conv *v, bool adjoint);
